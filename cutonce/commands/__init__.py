@@ -1,0 +1,18 @@
+"""One file per command: its Python function, its flags, and how its result is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SUMMARIES: Mapping[str, str] = {
+    "devices": "what can run here, and what is missing",
+    "measure": "how fast is a model on a target",
+    "profile": "profile a target: measure chosen encoders, fit its latency predictor",
+    "predict": "milliseconds of any configuration on a profiled target, with an interval",
+    "train": "fine-tune a dense model, or distil a sub-network",
+    "search": "cut a model to one or more latency budgets",
+    "export": "turn a sub-network into an artifact that carries its own proof",
+    "verify": "check an artifact: hashes, parity, task metric, latency against its budget",
+    "report": "a self-contained web page of a search run",
+    "demo": "all of it, small and offline, on this machine",
+}

@@ -1,0 +1,123 @@
+"""Measure how fast a model is on one or more targets.
+
+The model is exported as it would be shipped and measured in visits spread over random-order rounds.
+p20 is the intrinsic latency, what the model costs when nothing disturbs it; p50 and p90 are over all
+runs, disturbed or not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from cutonce.console import interval, progress, show_table, talk
+from cutonce.options import add_measuring, add_workload
+from deploy.workload import Workload
+from devices.errors import NotTrustworthy
+
+
+def measure(
+    model: str | Path,
+    targets: Sequence[str],
+    *,
+    batch: int = 1,
+    length: int = 128,
+    visits: int = 15,
+    strict: bool = False,
+    store: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Statistics of ``model`` on every target, with the raw visits and warnings.
+
+    Args:
+        model: directory or hub name of a BERT checkpoint, or of a cutonce encoder.
+        targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
+
+    Raises:
+        NotTrustworthy: ``strict``, and a measurement carries a warning.
+    """
+    from deploy.export_pool import ExportPool, ExportRequest
+    from devices.target import Target
+    from elastic.families import load
+    from profiler.campaign import Job, run_campaign
+    from profiler.store import open_store
+
+    parsed = list(dict.fromkeys(Target.parse(text) for text in targets))
+    encoder = load(str(model)).encoder
+    with open_store(store) as opened, TemporaryDirectory() as place:
+        source = Path(place) / "encoder"
+        encoder.save_pretrained(source)
+        requests = [ExportRequest(source, t.runtime, t.precision, Path(place)) for t in parsed]
+        with ExportPool() as pool, progress("exporting") as advance:
+            exported = pool.export(requests, progress=advance)
+        jobs = [
+            Job(target, encoder.architecture, Workload(batch, length), files.path)
+            for target, files in zip(parsed, exported, strict=True)
+        ]
+        with progress("measuring") as advance:
+            measured = run_campaign(
+                jobs,
+                store=opened,
+                campaign=f"measure/{secrets.token_hex(6)}",
+                seed=seed,
+                visits=visits,
+                progress=advance,
+            )
+    doubts = [f"{m.target}: {warning}" for m in measured for warning in m.warnings]
+    if strict and doubts:
+        raise NotTrustworthy(f"Not trustworthy: {' '.join(doubts)}")
+    return {"model": str(model), "measurements": [m.to_json() for m in measured]}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="model directory or hub name")
+    parser.add_argument(
+        "--target",
+        dest="targets",
+        action="append",
+        required=True,
+        metavar="TARGET",
+        help="DEVICE/RUNTIME/PRECISION[@THREADS]; may be given several times",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit 3 on any warning")
+    add_workload(parser)
+    add_measuring(parser, visits=15)
+
+
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    result = measure(
+        args.model,
+        args.targets,
+        batch=args.batch,
+        length=args.length,
+        visits=args.visits,
+        strict=args.strict,
+        store=args.store,
+        seed=args.seed,
+    )
+    return result, 0
+
+
+def show(result: dict[str, Any]) -> None:
+    rows = []
+    for entry in result["measurements"]:
+        numbers = entry["statistics"]
+        rows.append(
+            (
+                entry["target"],
+                f"{numbers['p20']:.3g} {interval(*numbers['interval'])}",
+                f"{numbers['p50']:.3g}",
+                f"{numbers['p90']:.3g}",
+                str(numbers["visits"]),
+                entry["precision"],
+            )
+        )
+    header = ("target", "p20 ms [90 % interval]", "p50 ms", "p90 ms", "visits", "computes in")
+    show_table(f"{result['model']}", header, rows)
+    for entry in result["measurements"]:
+        for warning in entry["warnings"]:
+            talk(f"Warning: {entry['target']}: {warning}")

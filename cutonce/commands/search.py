@@ -1,0 +1,194 @@
+"""Cut a fine-tuned encoder to one or more latency budgets, in one run.
+
+A budget is TARGET=4ms, or TARGET=0.7x for a fraction of the dense model's own latency; it bounds the
+intrinsic latency, or with :p90 the contended 90th percentile. Targets without a profile are profiled
+first. Every chosen network is exported and measured before it is called fitting. Interrupted, the
+same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cutonce.console import interval, milliseconds, show_table, talk
+from cutonce.options import add_measuring, add_task, add_workload, task_keywords
+from deploy.workload import Workload
+
+
+def search(
+    model: str | Path,
+    *,
+    budgets: Sequence[str],
+    data: str | Path,
+    text: str,
+    text_pair: str | None = None,
+    label: str | None = None,
+    evaluation: str | Path | None = None,
+    task: str = "text-classification",
+    max_length: int = 128,
+    batch: int = 1,
+    length: int = 128,
+    rounds: int = 4,
+    epochs: float = 2.0,
+    visits: int = 9,
+    store: Path | None = None,
+    out: Path = Path("cutonce-run"),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """One sub-network per budget, with the evidence; written to ``out``.
+
+    Args:
+        model: directory or hub name of a BERT checkpoint, or of a cutonce encoder.
+        budgets: ``TARGET=4ms[:p90]`` or ``TARGET=0.7x[:p90]``.
+        data, text, text_pair, label, evaluation, task, max_length: the task; without ``label`` only
+            the agreement with the dense model is reported.
+        batch, length: the workload that the budgets are about.
+        rounds: decodings per budget at most.
+        epochs: of distillation for each chosen network; 0 leaves the weights as they were cut.
+        visits: per configuration and measurement.
+
+    Raises:
+        UsageError, ModelError, DataError: what was given cannot be used.
+        BudgetUnreachable: no sub-network fits a budget.
+    """
+    from cutonce.runs import Run
+    from cutonce.searching import Setting, search_flow
+    from cutonce.tasks import load_task
+    from deploy.export_pool import ExportPool
+    from elastic.families import load
+    from elastic.search.budget import Budget
+    from profiler.store import open_store
+
+    parsed = tuple(dict.fromkeys(Budget.parse(text) for text in budgets))
+    request = {
+        "model": str(model),
+        "budgets": [budget.text for budget in parsed],
+        "task": [
+            str(part) for part in (task, data, text, text_pair, label, evaluation, max_length)
+        ],
+        "workload": [batch, length],
+        "rounds": rounds,
+        "epochs": epochs,
+        "visits": visits,
+        "seed": seed,
+    }
+    loaded = load(str(model))
+    known = load_task(
+        loaded,
+        kind=task,
+        data=data,
+        text=text,
+        text_pair=text_pair,
+        label=label,
+        evaluation=evaluation,
+        max_length=max_length,
+        seed=seed,
+    )
+    run = Run(Path(out), request)
+    if run.result is not None:
+        talk(f"{out} holds this search already, finished.")
+        return run.result
+    with open_store(store) as opened, ExportPool() as pool:
+        setting = Setting(
+            model=loaded,
+            task=known,
+            workload=Workload(batch, length),
+            budgets=parsed,
+            store=opened,
+            pool=pool,
+            run=run,
+            visits=visits,
+            rounds=rounds,
+            epochs=epochs,
+            seed=seed,
+        )
+        run.finish(search_flow(setting))
+    return run.result or {}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="model directory or hub name")
+    parser.add_argument(
+        "--budget",
+        dest="budgets",
+        action="append",
+        required=True,
+        metavar="TARGET=4ms",
+        help="a latency budget; may be given several times",
+    )
+    add_task(parser, required=True)
+    add_workload(parser)
+    add_measuring(parser)
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="decodings per budget at most (default 4)"
+    )
+    parser.add_argument("--epochs", type=float, default=2.0, help="of distillation (default 2)")
+    parser.add_argument("--out", type=Path, default=Path("cutonce-run"), help="run directory")
+
+
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    result = search(
+        args.model,
+        budgets=args.budgets,
+        **task_keywords(args),
+        batch=args.batch,
+        length=args.length,
+        rounds=args.rounds,
+        epochs=args.epochs,
+        visits=args.visits,
+        store=args.store,
+        out=args.out,
+        seed=args.seed,
+    )
+    missed = any(entry["status"] == "missed" for entry in result["budgets"])
+    return result, 3 if missed else 0
+
+
+def show_budgets(result: dict[str, Any]) -> None:
+    """The table of a search: one row per budget."""
+    dense = _quality(result["dense"]["metrics"])
+    rows = []
+    for entry in result["budgets"]:
+        measured, predicted = entry["measured"], entry["predicted"]
+        rows.append(
+            (
+                f"{entry['target']} ≤ {milliseconds(entry['limit'])}",
+                f"{milliseconds(predicted['ms'])} {interval(predicted['lower'], predicted['upper'])}",
+                " / ".join(f"{measured[key]:.3g}" for key in ("p20", "p50", "p90")),
+                f"{entry['within']:.0%}",
+                f"{entry['speedup']:.2f}×",
+                f"{dense} → {_quality(entry['metrics'])}",
+                f"{entry['size_bytes'] / 2**20:.1f} MB",
+                entry["status"],
+            )
+        )
+    header = (
+        "budget",
+        "predicted",
+        "p20 / p50 / p90 ms",
+        "within",
+        "speed-up",
+        "accuracy",
+        "size",
+        "status",
+    )
+    show_table("Budgets", header, rows)
+
+
+def show(result: dict[str, Any]) -> None:
+    show_budgets(result)
+    for warning in result["warnings"]:
+        talk(f"Warning: {warning}")
+    for entry in result["budgets"]:
+        if entry["status"] == "missed":
+            talk(
+                f"Missed: {entry['budget']}: the nearest network takes {entry['measured']['p20']:.3g} ms."
+            )
+
+
+def _quality(metrics: dict[str, Any]) -> str:
+    accuracy = metrics["report"].get("accuracy")
+    return "–" if accuracy is None else f"{accuracy:.1%}"

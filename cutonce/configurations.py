@@ -1,0 +1,49 @@
+"""CONFIG: every way in which a user may name an architecture."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from deploy.architecture import Architecture, uniform
+from devices.errors import ModelError, UsageError
+
+SHAPE = re.compile(r"L(\d+)-H(\d+)-A(\d+)-F(\d+)", re.IGNORECASE)
+
+
+def read_configuration(text: str) -> Architecture:
+    """An architecture file, a model directory or its config.json, or ``L6-H384-A12-F1536``.
+
+    Raises:
+        UsageError: none of these.
+        ModelError: a config.json of a model that is not supported.
+    """
+    shape = SHAPE.fullmatch(text)
+    if shape:
+        layers, hidden, heads, width = map(int, shape.groups())
+        return uniform(layers, hidden, heads, width)
+    path = Path(text)
+    if path.is_dir():
+        path = path / "config.json"
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{text!r} is not a configuration ({error}); give an architecture file, a model directory, "
+            "its config.json, or a shape such as L6-H384-A12-F1536."
+        ) from error
+    return _from_data(data, path)
+
+
+def _from_data(data: Any, path: Path) -> Architecture:
+    if "architecture" in data:
+        return Architecture.from_json(data["architecture"])
+    if data.get("model_type") == "bert":
+        from elastic.families.bert import architecture_of_config
+
+        return architecture_of_config(data)
+    if "model_type" in data:
+        raise ModelError(f"{path} describes a {data['model_type']!r} model; supported: bert.")
+    return Architecture.from_json(data)

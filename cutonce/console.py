@@ -1,0 +1,72 @@
+"""Talk on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Advance = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@cache
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def talk(text: str) -> None:
+    """One line of progress on stderr."""
+    _stderr().print(text, markup=False)
+
+
+def _ignore(_done: int, _total: int) -> None:
+    """Progress that nobody sees."""
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Advance]:
+    """A progress bar on stderr while the block runs; a single line where stderr is no terminal."""
+    if not _stderr().is_terminal:
+        talk(f"{label} …")
+        yield _ignore
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=_stderr(), transient=True) as bar:
+        task = bar.add_task(label, total=1)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; the first column is left-aligned, the others right."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # Where stdout is a file or a pipe there is no terminal width to fit; never truncate there.
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False).print(table)
+
+
+def show(text: str) -> None:
+    """A line of the result on stdout."""
+    print(text)
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.3g} ms" if value < 100 else f"{value:.0f} ms"
+
+
+def interval(low: float, high: float) -> str:
+    return f"[{low:.3g}, {high:.3g}]"

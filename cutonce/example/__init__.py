@@ -1,0 +1,1 @@
+"""The embedded default of ``cutonce demo``: a real task made from what Python itself ships."""

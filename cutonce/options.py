@@ -1,0 +1,51 @@
+"""Flags that several commands share, and what they turn into."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from deploy.workload import Workload
+
+TASK_KEYS = ("task", "data", "text", "text_pair", "label", "evaluation", "max_length")
+
+
+def add_workload(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", type=int, default=1, help="sequences per run (default 1)")
+    parser.add_argument("--length", type=int, default=128, help="tokens per sequence (default 128)")
+
+
+def add_measuring(parser: argparse.ArgumentParser, visits: int = 9) -> None:
+    parser.add_argument("--store", type=Path, help="measurement store (default: the user's own)")
+    parser.add_argument(
+        "--visits", type=int, default=visits, help=f"visits per configuration (default {visits})"
+    )
+
+
+def add_task(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    group = parser.add_argument_group("task")
+    group.add_argument("--task", default="text-classification", help="kind of task")
+    group.add_argument(
+        "--data", required=required, help="TSV, CSV, JSONL or Parquet file, or hub:NAME"
+    )
+    group.add_argument("--text", required=required, help="column with the text")
+    group.add_argument("--text-pair", help="column with the second text of a pair")
+    group.add_argument(
+        "--label", help="column with the label; without it only agreement is reported"
+    )
+    group.add_argument(
+        "--eval", dest="evaluation", help="file of the report split (default: 10 %% of --data)"
+    )
+    group.add_argument(
+        "--max-length", type=int, default=128, help="tokens kept per text (default 128)"
+    )
+
+
+def task_keywords(args: argparse.Namespace) -> dict[str, Any]:
+    """The task flags as keyword arguments of the command's Python function."""
+    return {key: getattr(args, key) for key in TASK_KEYS}
+
+
+def workload(batch: int, length: int) -> Workload:
+    return Workload(batch=batch, length=length)

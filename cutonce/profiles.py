@@ -1,0 +1,168 @@
+"""Profiles: plan what to measure, measure it in one interleaved campaign, fit, keep as JSON.
+
+A profile is one file per target and fingerprint beside the measurement store; the raw visits stay
+in the store, so a profile can always be fitted again.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from cutonce.console import progress
+from deploy.architecture import Architecture, uniform
+from deploy.export_pool import ExportPool, ExportRequest
+from deploy.workload import Workload
+from devices.device import open_device
+from devices.errors import StoreError, UsageError
+from devices.files import write_json
+from devices.fingerprint import Fingerprint
+from devices.target import Target
+from elastic.space import SearchSpace
+from predictors.planning import plan
+from predictors.predictor import LatencyPredictor
+from profiler.campaign import Job, run_campaign
+from profiler.measurement import Measurement
+from profiler.store import Store
+
+SCHEMA = 1
+CAMPAIGN = "profile"
+POOL = 400  # candidates that the D-optimal choice is made from
+# The embedding table is looked up row by row, so its size does not show in the latency; a small
+# one keeps the exported random-weight encoders small.
+VOCABULARY = 1024
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of one target: its predictor, and the measurements it was fitted to."""
+
+    target: Target
+    fingerprint: Fingerprint
+    predictor: LatencyPredictor
+    measurements: tuple[Measurement, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "target": str(self.target),
+            "fingerprint": self.fingerprint.to_json(),
+            "predictor": self.predictor.to_json(),
+            "measurements": [measurement.to_json() for measurement in self.measurements],
+        }
+
+
+def profile_path(store: Store, target: Target, fingerprint: Fingerprint) -> Path:
+    return store.path.parent / "profiles" / f"{target.slug}-{fingerprint.id}.json"
+
+
+def load_predictor(path: Path) -> tuple[str, LatencyPredictor]:
+    """The target and predictor of a profile file; needs numpy only.
+
+    Raises:
+        StoreError: the file is missing or is no profile of a known schema.
+    """
+    try:
+        data = json.loads(path.read_text())
+        if data["schema"] != SCHEMA:
+            raise StoreError(
+                f"{path} has profile schema {data['schema']}, this version reads {SCHEMA}."
+            )
+        return data["target"], LatencyPredictor.from_json(data["predictor"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is not a profile ({error}); `cutonce profile TARGET` makes one."
+        ) from error
+
+
+def stored_predictor(store: Store, target: Target) -> LatencyPredictor | None:
+    """The predictor that the store has for this target on this machine as it is now, or None."""
+    path = profile_path(store, target, open_device(target.device).fingerprint())
+    return load_predictor(path)[1] if path.exists() else None
+
+
+def candidates(around: Architecture | None, seed: int) -> list[Architecture]:
+    """The pool to choose from: sub-networks of one model, or encoders of many shapes."""
+    rng = np.random.default_rng(seed)
+    if around is None:
+        return [_random_encoder(rng) for _ in range(POOL)]
+    space = SearchSpace.around(replace(around, vocabulary=min(around.vocabulary, VOCABULARY)))
+    drawn = [space.architecture(space.sample(rng)) for _ in range(POOL)]
+    return [space.architecture(space.dense), *drawn]
+
+
+def _random_encoder(rng: np.random.Generator) -> Architecture:
+    hidden = 64 * int(rng.integers(2, 9))
+    layers, heads = int(rng.integers(1, 7)), hidden // int(rng.choice((32, 64)))
+    dense = uniform(layers, hidden, heads, 4 * hidden, vocabulary=VOCABULARY)
+    space = SearchSpace.around(dense)
+    return space.architecture(space.sample(rng))
+
+
+def make_profiles(
+    targets: Sequence[Target],
+    *,
+    around: Architecture | None,
+    workload: Workload,
+    configurations: int,
+    visits: int,
+    store: Store,
+    pool: ExportPool,
+    seed: int,
+) -> list[Profile]:
+    """Profile all targets in one interleaved campaign; goes on where an earlier call stopped."""
+    if configurations < 6:
+        raise UsageError(f"A profile needs at least 6 configurations, not {configurations}.")
+    known = candidates(around, seed)
+    chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
+    work = Path(platformdirs.user_cache_dir("cutonce", appauthor=False)) / "profile"
+    jobs = _deploy(targets, chosen, workload, work, pool)
+    with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
+        measured = run_campaign(
+            jobs, store=store, campaign=CAMPAIGN, seed=seed, visits=visits, progress=advance
+        )
+    profiles = [
+        _fit(target, [m for m in measured if m.target == target], store) for target in targets
+    ]
+    shutil.rmtree(work, ignore_errors=True)
+    return profiles
+
+
+def _deploy(
+    targets: Sequence[Target],
+    architectures: Sequence[Architecture],
+    workload: Workload,
+    work: Path,
+    pool: ExportPool,
+) -> list[Job]:
+    """Export what is not measured yet; one directory per architecture serves all targets."""
+    wanted = [(target, architecture) for target in targets for architecture in architectures]
+    requests = [
+        ExportRequest(architecture, target.runtime, target.precision, work / architecture.digest)
+        for target, architecture in wanted
+    ]
+    with progress(f"exporting {len(architectures)} encoders") as advance:
+        exported = pool.export(requests, progress=advance)
+    return [
+        Job(target, architecture, workload, files.path)
+        for (target, architecture), files in zip(wanted, exported, strict=True)
+    ]
+
+
+def _fit(target: Target, measured: Sequence[Measurement], store: Store) -> Profile:
+    predictor = LatencyPredictor(target.precision).fit(
+        [m.architecture for m in measured],
+        [m.workload for m in measured],
+        [m.statistics.p20 for m in measured],
+    )
+    fingerprint = open_device(target.device).fingerprint()
+    profile = Profile(target, fingerprint, predictor, tuple(measured))
+    write_json(profile_path(store, target, fingerprint), profile.to_json())
+    return profile

@@ -1,0 +1,77 @@
+"""The proofs that an artifact carries, and that `cutonce verify` takes again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.encoder import Encoder
+from deploy.exporters import Exported
+from deploy.parity import ParityReport, check_parity
+from deploy.task import Task
+from deploy.workload import Workload
+from devices.device import open_device
+from devices.runtimes import Arrays
+from devices.target import Target
+from profiler.campaign import Job, run_campaign
+from profiler.measurement import Measurement
+from profiler.store import Store
+
+PARITY_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An exported file, where it runs, and the encoder that it must agree with."""
+
+    encoder: Encoder
+    target: Target
+    exported: Exported
+    workload: Workload
+
+
+def parity(subject: Subject, task: Task | None) -> ParityReport:
+    """The parity gate, with real texts where there is a task."""
+    batches = task.batches("report", batch_size=8, limit=PARITY_EXAMPLES) if task else None
+    device = open_device(subject.target.device)
+    return check_parity(subject.encoder, device, subject.target, subject.exported, batches=batches)
+
+
+def metrics(subject: Subject, task: Task) -> dict[str, float]:
+    """The task's metrics on the report split, answered by the exported file in a fresh process."""
+    batches = task.batches("report")
+    target = subject.target
+    answers = iter(
+        open_device(target.device).run(
+            target.runtime, subject.exported.path, target.precision, target.threads, batches
+        )
+    )
+
+    def answer(_inputs: Arrays) -> np.ndarray[Any, Any]:
+        return next(answers)[0]  # evaluate asks for the batches in the order that they were run in
+
+    return task.evaluate(answer, "report")
+
+
+def latencies(
+    subjects: Sequence[Subject],
+    *,
+    store: Store,
+    name: str,
+    visits: int,
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> list[Measurement]:
+    """All subjects measured in one interleaved campaign, anew at every call."""
+    jobs = [
+        Job(subject.target, subject.encoder.architecture, subject.workload, subject.exported.path)
+        for subject in subjects
+    ]
+    campaign = f"{name}/{secrets.token_hex(6)}"
+    return run_campaign(
+        jobs, store=store, campaign=campaign, seed=seed, visits=visits, progress=progress
+    )

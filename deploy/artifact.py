@@ -1,0 +1,206 @@
+"""The artifact: one directory with a model for one target, its hashes and its proofs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from deploy.architecture import Architecture
+from deploy.exporters import Exported
+from deploy.manifest import MANIFEST, SCHEMA, build_manifest, files_in, readme, sha256
+from deploy.workload import Workload
+from devices.errors import ArtifactError, ModelError, UsageError
+from devices.files import whole_directory, write_json
+from devices.target import Target
+
+if TYPE_CHECKING:
+    from deploy.encoder import Encoder
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+RUN_TEMPLATE = Path(__file__).with_name("run_template.py")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened artifact; ``manifest`` is its manifest.json."""
+
+    directory: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, directory: Path) -> Artifact:
+        """Read the manifest; the files are not looked at before :meth:`check_hashes`.
+
+        Raises:
+            ArtifactError: there is no manifest, or it is damaged or of a newer schema.
+        """
+        path = directory / MANIFEST
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            artifact = cls(directory, manifest)
+            schema = manifest["schema"]
+            if schema == SCHEMA:
+                artifact._check_manifest()
+        except OSError as error:
+            raise ArtifactError(
+                f"{directory} is not an artifact: {MANIFEST} cannot be read ({error.strerror}); "
+                "give a directory that `cutonce export` wrote."
+            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
+            raise ArtifactError(
+                f"{path} is damaged ({type(error).__name__}: {error}); export the artifact again."
+            ) from error
+        if schema != SCHEMA:
+            raise ArtifactError(
+                f"{path} has schema {schema!r} where {SCHEMA} was expected; use the version of "
+                "cutonce that wrote it."
+            )
+        return artifact
+
+    def _check_manifest(self) -> None:
+        """Touch every field that the properties read; what is missing raises here."""
+        for file in self.manifest["files"]:
+            path = PurePosixPath(file["path"])
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"file {file['path']!r} lies outside")
+            _ = file["sha256"], file["bytes"], file["role"]
+        _ = self.target, self.workload, self.architecture, self.exported
+        _ = self.manifest["label_names"], self.manifest["signature"], self.manifest["id"]
+
+    @property
+    def target(self) -> Target:
+        return Target(**self.manifest["target"])
+
+    @property
+    def workload(self) -> Workload:
+        return Workload.from_json(self.manifest["workload"])
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture.from_json(self.manifest["architecture"])
+
+    @property
+    def exported(self) -> Exported:
+        """The file that the runtime loads, and what belongs to it."""
+        return Exported(self.directory / self.manifest["model"], tuple(self._files("model")))
+
+    @property
+    def reports(self) -> dict[str, Any]:
+        """What ``reports/`` holds, by name. Raises ArtifactError where a report is damaged."""
+        found = {}
+        for path in self._files("report"):
+            try:
+                found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise ArtifactError(f"{path} cannot be read ({error}); export it again.") from error
+        return found
+
+    def encoder(self) -> Encoder:
+        """The model in its canonical form, in evaluation mode. Raises ModelError."""
+        from deploy.encoder import Encoder
+
+        return Encoder.from_pretrained(self.directory)
+
+    def check_hashes(self) -> None:
+        """Raises ArtifactError naming the first file that is missing, differs or is not listed."""
+        for file in self.manifest["files"]:
+            path = self.directory / file["path"]
+            if not path.is_file():
+                raise ArtifactError(f"{path} is missing; copy or export the artifact again.")
+            if path.stat().st_size != file["bytes"] or sha256(path) != file["sha256"]:
+                raise ArtifactError(
+                    f"{path} is not the file that the manifest describes; copy or export the "
+                    "artifact again."
+                )
+        listed = {self.directory / file["path"] for file in self.manifest["files"]}
+        for path in files_in(self.directory):
+            if path not in listed:
+                raise ArtifactError(f"{path} does not belong to the artifact; remove it.")
+
+    def _files(self, role: str) -> list[Path]:
+        files = self.manifest["files"]
+        return [self.directory / file["path"] for file in files if file["role"] == role]
+
+
+def write_artifact(
+    directory: Path,
+    *,
+    encoder: Encoder,
+    target: Target,
+    exported: Exported,
+    tokenizer: Path | None,
+    workload: Workload,
+    reports: Mapping[str, Any],
+    source: str,
+    max_length: int,
+) -> Artifact:
+    """Write an artifact, whole or not at all; an older artifact in its place is replaced.
+
+    Args:
+        exported: what :func:`deploy.exporters.export_variant` wrote for ``target``.
+        tokenizer: a directory with tokenizer.json.
+        reports: name to JSON; ``parity``, ``latency`` and ``metrics`` are customary.
+        source: what the user called the model that this was made from.
+        max_length: tokens at which run.py cuts a text.
+
+    Raises:
+        UsageError: ``directory`` exists and is no artifact.
+        ModelError: ``tokenizer`` holds no tokenizer.json.
+    """
+    if directory.exists() and not _replaceable(directory):
+        raise UsageError(f"{directory} exists and is not an artifact; name another directory.")
+    architecture = encoder.architecture
+    with whole_directory(directory) as place:
+        encoder.save_pretrained(place)
+        for file in exported.files:
+            _copy(file, place / file.parent.name / file.name)
+        if tokenizer is not None:
+            _copy_tokenizer(tokenizer, place)
+        for name, report in reports.items():
+            write_json(place / "reports" / f"{name}.json", report)
+        _copy(RUN_TEMPLATE, place / "run.py")
+        text = readme(architecture, target, workload, source, reports)
+        (place / "README.md").write_text(text, encoding="utf-8")
+        manifest = build_manifest(
+            place,
+            architecture=architecture,
+            label_names=encoder.label_names,
+            target=target,
+            workload=workload,
+            model=place / exported.path.parent.name / exported.path.name,
+            source=source,
+            max_length=max_length,
+        )
+        write_json(place / MANIFEST, manifest)
+    return Artifact.open(directory)
+
+
+def _replaceable(directory: Path) -> bool:
+    if not directory.is_dir():
+        return False
+    try:
+        Artifact.open(directory)
+    except ArtifactError:
+        return not any(directory.iterdir())
+    return True
+
+
+def _copy_tokenizer(tokenizer: Path, place: Path) -> None:
+    if not (tokenizer / TOKENIZER).is_file():
+        raise ModelError(
+            f"{tokenizer} holds no {TOKENIZER}, which run.py needs; load the tokenizer with "
+            "transformers' AutoTokenizer and save it with save_pretrained."
+        )
+    for name in TOKENIZER_FILES:
+        if (tokenizer / name).is_file():
+            _copy(tokenizer / name, place / name)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, destination)

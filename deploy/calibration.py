@@ -1,0 +1,40 @@
+"""What an int8 exporter sees of the data: a list of batches, and the hash that names it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from devices.runtimes import Arrays
+
+
+def random_batches(
+    vocabulary: int, length: int, count: int = 32, seed: int = 0, token_types: int = 2
+) -> list[Arrays]:
+    """``count`` single sequences of uniformly random ids, with lengths from 1 to ``length``.
+
+    Enough where only latency is profiled, since an int8 kernel's time does not depend on its
+    scales; not enough to ship: calibrate on the task's own texts for that.
+    """
+    rng = np.random.default_rng(seed)
+    batches: list[Arrays] = []
+    for size in rng.integers(1, length, size=count, endpoint=True):
+        ids = rng.integers(0, vocabulary, size=(1, size), dtype=np.int64)
+        types = np.sort(rng.integers(0, token_types, size=(1, size), dtype=np.int64))
+        batches.append(
+            {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
+        )
+    return batches
+
+
+def calibration_hash(batches: Sequence[Arrays]) -> str:
+    """16 hex digits that name a calibration set: every array's name, shape and values, in order."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for name in sorted(batch):
+            array = np.ascontiguousarray(batch[name], dtype=np.int64)
+            digest.update(f"{name}{array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,130 @@
+"""What an architecture costs in closed form: matrix products, parameters, bytes. No measurement.
+
+Source of the counts: the shapes of Vaswani et al. 2017 (arXiv 1706.03762) §3.2–3.3 and Devlin et
+al. 2019 (arXiv 1810.04805), counted as deploy.encoder builds them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploy.architecture import Architecture, Attention, Operator
+from deploy.workload import Workload
+
+WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8-bf16": 1}
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """``count`` products of an [m, k] with a [k, n] matrix; ``weights`` if the second is a weight."""
+
+    m: int
+    k: int
+    n: int
+    count: int = 1
+    weights: bool = True
+
+    @property
+    def macs(self) -> int:
+        return self.m * self.k * self.n * self.count
+
+
+@dataclass(frozen=True)
+class OperatorCost:
+    """One operator under one workload; elements, not bytes, so that any precision can be priced.
+
+    Attributes:
+        kind: ``embedding``, ``attention``, ``feed_forward`` or ``head``.
+        weights: parameters that one run reads (of the embedding tables only the rows used).
+        activations: elements written to and read from memory between the operator's steps.
+        softmax: elements that pass through a softmax.
+    """
+
+    kind: str
+    gemms: tuple[Gemm, ...]
+    weights: int
+    activations: int
+    softmax: int = 0
+
+    @property
+    def macs(self) -> int:
+        return sum(gemm.macs for gemm in self.gemms)
+
+
+def operator_cost(operator: Operator, hidden: int, workload: Workload) -> OperatorCost:
+    """Cost of one sub-layer with its residual and LayerNorm."""
+    tokens, length = workload.tokens, workload.length
+    if isinstance(operator, Attention):
+        heads, inner = operator.heads, operator.heads * operator.head_dim
+        scores = workload.batch * heads
+        gemms: tuple[Gemm, ...] = (
+            Gemm(tokens, hidden, inner, count=3),
+            Gemm(length, operator.head_dim, length, count=scores, weights=False),
+            Gemm(length, length, operator.head_dim, count=scores, weights=False),
+            Gemm(tokens, inner, hidden),
+        )
+        softmax = scores * length * length
+        activations = tokens * (4 * inner + 3 * hidden)
+        return OperatorCost(
+            "attention", gemms, operator_parameters(operator, hidden), activations, softmax
+        )
+    gemms = (Gemm(tokens, hidden, operator.width), Gemm(tokens, operator.width, hidden))
+    activations = tokens * (2 * operator.width + 3 * hidden)
+    return OperatorCost("feed_forward", gemms, operator_parameters(operator, hidden), activations)
+
+
+def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
+    read = (workload.tokens + workload.length + 1) * architecture.hidden
+    return OperatorCost("embedding", (), read, 2 * workload.tokens * architecture.hidden)
+
+
+def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
+    hidden, labels = architecture.hidden, architecture.labels
+    if not labels:
+        return OperatorCost("head", (), 0, workload.batch * hidden)
+    gemms = (Gemm(workload.batch, hidden, hidden), Gemm(workload.batch, hidden, labels))
+    return OperatorCost(
+        "head", gemms, head_parameters(architecture), workload.batch * (2 * hidden + labels)
+    )
+
+
+def costs(architecture: Architecture, workload: Workload) -> list[OperatorCost]:
+    """Embedding, every sub-layer in order, head."""
+    chain = [operator_cost(op, architecture.hidden, workload) for op in architecture.operators]
+    return [embedding_cost(architecture, workload), *chain, head_cost(architecture, workload)]
+
+
+def operator_parameters(operator: Operator, hidden: int) -> int:
+    """Weights and biases of one sub-layer, LayerNorm included."""
+    if isinstance(operator, Attention):
+        inner = operator.heads * operator.head_dim
+        return 4 * hidden * inner + 3 * inner + hidden + 2 * hidden
+    return 2 * hidden * operator.width + operator.width + hidden + 2 * hidden
+
+
+def head_parameters(architecture: Architecture) -> int:
+    hidden, labels = architecture.hidden, architecture.labels
+    return hidden * hidden + hidden + hidden * labels + labels if labels else 0
+
+
+def parameters(architecture: Architecture) -> int:
+    """All parameters of the encoder that deploy.encoder builds."""
+    hidden = architecture.hidden
+    rows = architecture.vocabulary + architecture.positions + architecture.token_types
+    chain = sum(operator_parameters(op, hidden) for op in architecture.operators)
+    return rows * hidden + 2 * hidden + chain + head_parameters(architecture)
+
+
+def macs(architecture: Architecture, workload: Workload) -> int:
+    """Multiply-accumulates of all matrix products in one run."""
+    return sum(cost.macs for cost in costs(architecture, workload))
+
+
+def weight_bytes(architecture: Architecture, workload: Workload, precision: str) -> int:
+    """Bytes of weights that one run reads."""
+    return WEIGHT_BYTES[precision] * sum(cost.weights for cost in costs(architecture, workload))
+
+
+def activation_bytes(architecture: Architecture, workload: Workload) -> int:
+    """Bytes of activations moved in one run, in 4-byte floats."""
+    return 4 * sum(cost.activations + cost.softmax for cost in costs(architecture, workload))

@@ -1,0 +1,187 @@
+"""The plain module that an Architecture describes: what is trained, exported and shipped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from deploy.architecture import Architecture, Attention, FeedForward, Operator
+from devices.errors import ModelError, UsageError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MODEL_TYPE = "cutonce-encoder"
+_ACTIVATIONS = {"gelu": nn.GELU(), "gelu_new": nn.GELU("tanh"), "relu": nn.ReLU()}
+
+
+class AttentionLayer(nn.Module):
+    """Self-attention, residual, LayerNorm (post-norm)."""
+
+    def __init__(self, operator: Attention, hidden: int, eps: float) -> None:
+        super().__init__()
+        inner = operator.heads * operator.head_dim
+        self.head_dim = operator.head_dim
+        self.heads = operator.heads
+        self.query = nn.Linear(hidden, inner)
+        self.key = nn.Linear(hidden, inner)
+        self.value = nn.Linear(hidden, inner)
+        self.output = nn.Linear(inner, hidden)
+        self.norm = nn.LayerNorm(hidden, eps=eps)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """``states`` [batch, sequence, hidden], additive ``mask`` [batch, 1, 1, sequence]."""
+        # Spelt out rather than scaled_dot_product_attention: at opset 20 this gives the cleanest
+        # graph, which every runtime's own fusion recognises.
+        query, key, value = (
+            self._split(project(states)) for project in (self.query, self.key, self.value)
+        )
+        scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + mask
+        context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
+        return self.norm(states + self.output(context))
+
+    def _split(self, projected: Tensor) -> Tensor:
+        return projected.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
+
+
+class FeedForwardLayer(nn.Module):
+    """Linear, activation, linear, residual, LayerNorm (post-norm)."""
+
+    def __init__(self, operator: FeedForward, hidden: int, eps: float) -> None:
+        super().__init__()
+        self.up = nn.Linear(hidden, operator.width)
+        self.activation = _ACTIVATIONS[operator.activation]
+        self.down = nn.Linear(operator.width, hidden)
+        self.norm = nn.LayerNorm(hidden, eps=eps)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - one call for all
+        return self.norm(states + self.down(self.activation(self.up(states))))
+
+
+def _layer(operator: Operator, hidden: int, eps: float) -> nn.Module:
+    layer = AttentionLayer if isinstance(operator, Attention) else FeedForwardLayer
+    return layer(operator, hidden, eps)  # type: ignore[arg-type]
+
+
+class Encoder(nn.Module):
+    """The encoder that ``architecture`` describes, freshly initialised.
+
+    Attributes:
+        architecture: its description.
+        label_names: names of the head's outputs, in order; empty where there is no head.
+    """
+
+    def __init__(
+        self, architecture: Architecture, label_names: tuple[str, ...] = (), dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        a = architecture
+        self.architecture = a
+        self.label_names = label_names or tuple(f"LABEL_{i}" for i in range(a.labels))
+        self.tokens = nn.Embedding(a.vocabulary, a.hidden)
+        self.positions = nn.Embedding(a.positions, a.hidden)
+        self.token_types = nn.Embedding(a.token_types, a.hidden)
+        self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
+        self.dropout = nn.Dropout(dropout)
+        self.operators = nn.ModuleList(_layer(op, a.hidden, a.norm_eps) for op in a.operators)
+        if a.labels:
+            self.pooler = nn.Linear(a.hidden, a.hidden)
+            self.classifier = nn.Linear(a.hidden, a.labels)
+        self.apply(_initialise)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """Logits [batch, labels], or the first token's state [batch, hidden] without a head.
+
+        All inputs are int64 [batch, sequence]; padding is on the right.
+        """
+        return self.pool(self.encode(input_ids, attention_mask, token_type_ids))
+
+    def encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> Tensor:
+        """The last hidden states [batch, sequence, hidden]."""
+        states, mask = self.embed(input_ids, attention_mask, token_type_ids)
+        for operator in self.operators:
+            states = operator(states, mask)
+        return states
+
+    def embed(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What the first operator is given: states [batch, sequence, hidden] and the additive
+        attention mask [batch, 1, 1, sequence]."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(input_ids)
+        position = torch.arange(input_ids.shape[1], device=input_ids.device)
+        embedded = (
+            self.tokens(input_ids) + self.positions(position) + self.token_types(token_type_ids)
+        )
+        states = self.dropout(self.norm(embedded))
+        lowest = torch.finfo(states.dtype).min
+        return states, (1 - attention_mask[:, None, None, :].to(states.dtype)) * lowest
+
+    def pool(self, states: Tensor) -> Tensor:
+        """The head on the first token."""
+        first = states[:, 0]
+        if not self.architecture.labels:
+            return first
+        logits: Tensor = self.classifier(self.dropout(self.pooler(first).tanh()))
+        return logits
+
+    def save_pretrained(self, directory: Path) -> None:
+        """Write ``config.json`` and ``model.safetensors``; one's own tokenizer goes beside them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        config = {
+            "model_type": MODEL_TYPE,
+            "architecture": self.architecture.to_json(),
+            "label_names": list(self.label_names),
+        }
+        weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, directory / WEIGHTS)
+        (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, directory: Path) -> Encoder:
+        """Load what :meth:`save_pretrained` wrote, in evaluation mode.
+
+        Raises:
+            ModelError: a file is missing or damaged, or the weights are another architecture's.
+        """
+        try:
+            config = json.loads((directory / CONFIG).read_text())
+            encoder = cls(
+                Architecture.from_json(config["architecture"]), tuple(config["label_names"])
+            )
+            encoder.load_state_dict(load_file(directory / WEIGHTS))
+        except (OSError, ValueError, KeyError, RuntimeError, UsageError) as error:
+            raise ModelError(
+                f"{directory} does not hold a whole cutonce encoder ({error}); expected {CONFIG} and "
+                f"{WEIGHTS} as `cutonce search` writes them."
+            ) from error
+        except Exception as error:  # safetensors raises its own type, which is not public
+            raise ModelError(
+                f"{directory / WEIGHTS} is damaged ({error}); write it again."
+            ) from error
+        return encoder.eval()
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,99 @@
+"""Exporters: each writes the file that one runtime loads. One file per format.
+
+In scope: tracing, converting, quantising, and writing whole files or none. Out of scope: running
+them (devices.runtimes), proving them (deploy.parity), and elasticity: what comes in is an Encoder.
+
+Every exporter writes into a root directory with a fixed layout, so that formats which share a graph
+share its file, and an artifact can be told apart by its paths:
+
+    onnx/model.onnx, onnx/model_int8.onnx
+    openvino/openvino_model.xml and .bin, openvino/openvino_model_int8.xml and .bin
+    torch/model.pt2, torch/model_bf16.pt2
+    fake/model.onnx and model.costs.json, fake/model_int8.onnx and model_int8.costs.json
+
+A file that is there already is taken as it is: one root belongs to one encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from devices.errors import UnknownName
+from devices.registry import Registry
+from devices.runtimes import PRECISIONS, Arrays
+
+if TYPE_CHECKING:
+    from deploy.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Attributes:
+        path: the file that the runtime loads.
+        files: everything that belongs to it, ``path`` included.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+
+
+class Exporter(Protocol):
+    """Writes files of one format."""
+
+    def export(
+        self, encoder: Encoder, precision: str, directory: Path, calibration: Sequence[Arrays]
+    ) -> Exported:
+        """Write ``encoder`` below ``directory``, or find it there.
+
+        Args:
+            calibration: batches that an int8 exporter with static scales runs; others ignore it.
+
+        Raises:
+            UsageError: static scales are asked for without calibration batches.
+            MissingDependency: an optional package is not installed.
+        """
+        ...
+
+
+EXPORTERS = Registry(
+    "runtime",
+    {
+        "torch": "deploy.exporters.to_torch:TorchExporter",
+        "onnxruntime": "deploy.exporters.to_onnx:OnnxExporter",
+        "openvino": "deploy.exporters.to_openvino:OpenVinoExporter",
+        "fake": "deploy.exporters.to_fake:FakeExporter",
+    },
+)
+
+
+def check_variant(runtime: str, precision: str) -> None:
+    """Raises UnknownName for a runtime or a precision of it that is not known."""
+    if runtime not in EXPORTERS:
+        raise UnknownName("runtime", runtime, EXPORTERS)
+    if precision not in PRECISIONS[runtime]:
+        raise UnknownName(f"precision of {runtime}", precision, PRECISIONS[runtime])
+
+
+def export_variant(
+    encoder: Encoder,
+    runtime: str,
+    precision: str,
+    directory: Path,
+    calibration: Sequence[Arrays] = (),
+) -> Exported:
+    """Export ``encoder`` for one runtime and precision, below the root ``directory``.
+
+    The encoder is left as it was found: mode, device and weights.
+
+    Raises:
+        UnknownName: a runtime or precision that is not known.
+        UsageError, MissingDependency: see :meth:`Exporter.export`.
+    """
+    check_variant(runtime, precision)
+    exporter: Exporter = EXPORTERS.get(runtime)()
+    return exporter.export(encoder, precision, directory, calibration)

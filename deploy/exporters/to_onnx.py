@@ -1,0 +1,109 @@
+"""ONNX for onnxruntime, and the graph that OpenVINO and the fake device start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+
+from deploy.encoder import Encoder
+from deploy.exporters import Exported
+from deploy.exporters.staging import (
+    INPUTS,
+    OUTPUT,
+    dynamic_shapes,
+    example,
+    plain_copy,
+    silence,
+    staged,
+)
+from devices.offline import silence_telemetry
+from devices.runtimes import Arrays
+
+# The newest opset that every consumer takes: 23 brings one Attention operator, which some cannot
+# build and which dynamic quantisation turns into a node that does not load.
+OPSET = 20
+
+
+class OnnxExporter:
+    """``onnx/model.onnx``, and ``model_int8.onnx`` with dynamically quantised weight products."""
+
+    def export(
+        self,
+        encoder: Encoder,
+        precision: str,
+        directory: Path,
+        calibration: Sequence[Arrays],  # noqa: ARG002 - dynamic scales need none
+    ) -> Exported:
+        path = export_graph(encoder, directory)
+        if precision == "int8":
+            path = _quantise(path)
+        return Exported(path, (path,))
+
+
+def export_graph(encoder: Encoder, directory: Path) -> Path:
+    """The fp32 graph at ``onnx/model.onnx``: inputs int64 [batch, sequence], output ``logits``."""
+    path = directory / "onnx" / "model.onnx"
+    if path.exists():
+        return path
+    with silence():
+        program = torch.onnx.export(
+            plain_copy(encoder),
+            example(encoder),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(INPUTS),
+            output_names=[OUTPUT],
+            dynamic_shapes=dynamic_shapes(encoder),
+            verbose=False,
+        )
+    model = program.model_proto
+    _clean(model)
+    with staged([path]) as (place,):
+        onnx.save(model, place)
+    return path
+
+
+def _clean(model: onnx.ModelProto) -> None:
+    """Drop what misleads later tools, and what tells of the machine that traced."""
+    # The tracer leaves shapes of weights from before they were folded or transposed; the quantiser
+    # believes them and stops with "Inferred shape and existing shape differ".
+    graph = model.graph
+    weights = {weight.name for weight in graph.initializer}
+    kept = [value for value in graph.value_info if value.name not in weights]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+    # Stack traces with source paths.
+    for holder in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del holder.metadata_props[:]
+        holder.doc_string = ""
+
+
+def _quantise(source: Path) -> Path:
+    """Signed 8-bit weights per output channel, activations scaled at run time."""
+    silence_telemetry()
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    path = source.with_name("model_int8.onnx")
+    if path.exists():
+        return path
+    with staged([path]) as (place,), silence():
+        quantize_dynamic(
+            source,
+            place,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul"],
+        )
+        # The quantiser can write nodes that no kernel takes; better here than on a device.
+        onnx.checker.check_model(onnx.load(place))
+        _check_loads(place)
+    return path
+
+
+def _check_loads(path: Path) -> None:
+    from onnxruntime import InferenceSession
+
+    InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -1,0 +1,149 @@
+"""What an artifact says of itself: manifest.json and README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from deploy.architecture import Architecture
+from deploy.costs import parameters
+from deploy.workload import Workload
+from devices.target import Target
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "onnx",
+    "onnxscript",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "numpy",
+)
+_ROLES = {
+    "config.json": "encoder",
+    "model.safetensors": "encoder",
+    "run.py": "script",
+    "README.md": "readme",
+}
+
+
+def build_manifest(
+    directory: Path,
+    *,
+    architecture: Architecture,
+    label_names: tuple[str, ...],
+    target: Target,
+    workload: Workload,
+    model: Path,
+    source: str,
+    max_length: int,
+) -> dict[str, Any]:
+    """The manifest of everything that lies in ``directory``; ``model`` is the file to load."""
+    files = [_entry(path, directory) for path in files_in(directory)]
+    content = "".join(f"{file['path']}{file['sha256']}" for file in files)
+    return {
+        "schema": SCHEMA,
+        "id": hashlib.sha256(content.encode()).hexdigest()[:16],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "source": source,
+        "architecture": architecture.to_json(),
+        "label_names": list(label_names),
+        "target": {
+            "device": target.device,
+            "runtime": target.runtime,
+            "precision": target.precision,
+            "threads": target.threads,
+        },
+        "workload": workload.to_json(),
+        "model": model.relative_to(directory).as_posix(),
+        "signature": _signature(architecture, max_length),
+        "versions": _versions(),
+        "files": files,
+    }
+
+
+def files_in(directory: Path) -> list[Path]:
+    """Every file below ``directory`` except the manifest, sorted."""
+    return sorted(
+        path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST
+    )
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(path: Path, directory: Path) -> dict[str, Any]:
+    name = path.relative_to(directory).as_posix()
+    by_folder = "report" if name.startswith("reports/") else "model" if "/" in name else "tokenizer"
+    role = _ROLES.get(name, by_folder)
+    return {"path": name, "sha256": sha256(path), "bytes": path.stat().st_size, "role": role}
+
+
+def _signature(architecture: Architecture, max_length: int) -> dict[str, Any]:
+    shape = ["batch", "sequence"]
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    width = architecture.labels or architecture.hidden
+    return {
+        "inputs": [{"name": name, "dtype": "int64", "shape": shape} for name in names],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", width]}],
+        "dynamic": {"batch": {"min": 1}, "sequence": {"min": 1, "max": architecture.positions}},
+        "max_length": max_length,
+        "padding": "right",
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("cutonce", *_PACKAGES):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def readme(
+    architecture: Architecture,
+    target: Target,
+    workload: Workload,
+    source: str,
+    reports: Mapping[str, Any],
+) -> str:
+    """A page that says what this is and how to run it."""
+    package = {"fake": "onnxruntime"}.get(target.runtime, target.runtime)
+    latency, metrics = reports.get("latency") or {}, reports.get("metrics") or {}
+    lines = [
+        f"# {Path(source).name} for {target}",
+        "",
+        f"A text encoder cut by cutonce from `{source}`: {architecture}, "
+        f"{parameters(architecture):,} parameters, for {workload}.",
+        "",
+    ]
+    if "p20" in latency:
+        lines.append(f"* Measured: {latency['p20']:.3g} ms (p20), {latency['p90']:.3g} ms (p90).")
+    lines += [f"* {name}: {value:.4g}" for name, value in metrics.items() if name != "n"]
+    lines += [
+        "",
+        "```",
+        f"pip install numpy tokenizers {package}",
+        'python run.py "some text"',
+        "cutonce verify .",
+        "```",
+        "",
+        "`manifest.json` names every file with its hash, the inputs and outputs, and the versions",
+        "that made this; `reports/` holds the proofs; `config.json` and `model.safetensors` are",
+        "the same encoder in its canonical form.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,211 @@
+"""The parity gate: does an exported file, loaded in a fresh process, answer as the encoder?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deploy.exporters import Exported
+from deploy.parity_cases import synthetic_cases
+from devices.device import Device
+from devices.errors import ParityFailed
+from devices.runtimes import Arrays
+from devices.target import Target
+
+if TYPE_CHECKING:
+    from deploy.encoder import Encoder
+
+REAL = "real"
+REAL_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What a case must hold.
+
+    Attributes:
+        error: largest absolute error, relative to the scale of the logits; None where a single
+            number says little.
+        cosine: of all the case's outputs taken as one vector.
+        agreement: share of rows with the same largest logit, among the rows whose two largest
+            logits are further apart than ``margin`` times the scale.
+    """
+
+    error: float | None
+    cosine: float
+    agreement: float
+    margin: float
+
+
+TOLERANCES: Mapping[str, Tolerance] = {
+    "fp32": Tolerance(error=1e-4, cosine=0.9999, agreement=1.0, margin=1e-4),
+    "bf16": Tolerance(error=0.05, cosine=0.99, agreement=1.0, margin=0.1),
+    "int8": Tolerance(error=None, cosine=0.95, agreement=0.95, margin=0.2),
+}
+"""Ten to a hundred times what sound exports of random encoders show for fp32 (1e-6), three to ten
+times for bf16 (0.005 to 0.015). Sound int8 files err by up to 0.16 of the scale on single logits,
+so they are held to direction and decision."""
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    """One comparison; see :class:`Tolerance` for the terms.
+
+    Attributes:
+        agreement: None where no row has a margin that counts, or there are no classes.
+        judged: whether the tolerance applies; where not, the numbers only have to be finite.
+    """
+
+    name: str
+    rows: int
+    max_error: float
+    cosine: float
+    agreement: float | None
+    judged: bool
+    passed: bool
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What the gate saw. ``scale`` is the largest absolute value among the reference's outputs."""
+
+    target: str
+    precision: str
+    scale: float
+    tolerance: Tolerance
+    cases: tuple[ParityCase, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(case.passed for case in self.cases)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: that the gate is passed, or the worst case."""
+        failed = [case for case in self.cases if not case.passed]
+        if not failed:
+            return f"{self.target}: the exported file answers as the encoder does."
+        # A missing or infinite answer is worse than any number.
+        worst = max(failed, key=lambda c: np.nan_to_num(c.max_error, nan=np.inf, posinf=np.inf))
+        agreement = "" if worst.agreement is None else f", same answer on {worst.agreement:.1%}"
+        return (
+            f"{self.target}: the exported file does not answer as the encoder does in case "
+            f"{worst.name!r} ({len(failed)} of {len(self.cases)} failed): largest error "
+            f"{worst.max_error:.2g} on a scale of {self.scale:.2g}, cosine {worst.cosine:.4f}"
+            f"{agreement}; export it again, or choose another precision or runtime."
+        )
+
+    def require(self) -> None:
+        """Raises ParityFailed with :attr:`verdict`, unless the gate is passed."""
+        if not self.passed:
+            raise ParityFailed(self.verdict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": 1, "passed": self.passed, **asdict(self)}
+
+
+def check_parity(
+    encoder: Encoder,
+    device: Device,
+    target: Target,
+    exported: Exported,
+    *,
+    batches: Sequence[Arrays] | None = None,
+) -> ParityReport:
+    """Compare ``exported``, run by ``device`` in a fresh process, with ``encoder`` in torch fp32.
+
+    Args:
+        batches: real inputs, of which the first 64 examples are used. int8 is then judged on them
+            alone: scales taken from real texts say nothing about random ids.
+
+    Raises:
+        DeviceError: the file cannot be loaded or run there.
+    """
+    cases = synthetic_cases(encoder.architecture)
+    if batches:
+        cases[REAL] = _first(batches, REAL_EXAMPLES)
+    inputs = [batch for case in cases.values() for batch in case]
+    expected = iter(_reference(encoder, inputs))
+    path, runtime = exported.path, target.runtime
+    answers = iter(device.run(runtime, path, target.precision, target.threads, inputs))
+    pairs = {
+        name: ([next(expected) for _ in case], [next(answers)[0] for _ in case])
+        for name, case in cases.items()
+    }
+    scale = max(float(np.abs(part).max()) for wanted, _ in pairs.values() for part in wanted)
+    tolerance = TOLERANCES[target.precision]
+    judged = {name for name in cases if tolerance.error is not None}
+    judged = judged or {REAL if batches else "mixed lengths"}
+    has_classes = encoder.architecture.labels > 1
+    compared = tuple(
+        _compare(name, *pair, scale, tolerance, name in judged, has_classes)
+        for name, pair in pairs.items()
+    )
+    return ParityReport(str(target), target.precision, scale, tolerance, compared)
+
+
+def _first(batches: Sequence[Arrays], examples: int) -> list[Arrays]:
+    chosen: list[Arrays] = []
+    left = examples
+    for batch in batches:
+        if left > 0:
+            chosen.append({name: array[:left] for name, array in batch.items()})
+            left -= len(batch["input_ids"])
+    return chosen
+
+
+def _reference(encoder: Encoder, inputs: Sequence[Arrays]) -> list[np.ndarray[Any, Any]]:
+    import torch
+
+    from deploy.exporters.staging import INPUTS, plain_copy
+
+    plain = plain_copy(encoder)
+    with torch.inference_mode():
+        return [
+            plain(*(torch.from_numpy(batch[name]) for name in INPUTS)).numpy() for batch in inputs
+        ]
+
+
+def _compare(
+    name: str,
+    expected: Sequence[np.ndarray[Any, Any]],
+    answers: Sequence[np.ndarray[Any, Any]],
+    scale: float,
+    tolerance: Tolerance,
+    judged: bool,
+    has_classes: bool,
+) -> ParityCase:
+    wanted = np.concatenate(expected)
+    shapes_agree = all(a.shape == b.shape for a, b in zip(expected, answers, strict=True))
+    got = np.concatenate(answers) if shapes_agree else np.full_like(wanted, np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):  # a broken file may answer anything
+        error = float(np.abs(wanted - got).max())
+        cosine = _cosine(wanted, got)
+    agreement = _agreement(wanted, got, tolerance.margin * scale) if has_classes else None
+    passed = bool(np.isfinite(got).all())
+    if judged:
+        passed = (
+            passed
+            and (tolerance.error is None or error <= tolerance.error * scale)
+            and cosine >= tolerance.cosine
+            and (agreement is None or agreement >= tolerance.agreement)
+        )
+    return ParityCase(name, len(wanted), error, cosine, agreement, judged, passed)
+
+
+def _cosine(wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:
+    norms = float(np.linalg.norm(wanted) * np.linalg.norm(got))
+    return float((wanted * got).sum()) / norms if norms else float(np.array_equal(wanted, got))
+
+
+def _agreement(
+    wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any], margin: float
+) -> float | None:
+    ordered = np.sort(wanted, axis=-1)
+    clear = ordered[:, -1] - ordered[:, -2] > margin
+    if not clear.any():
+        return None
+    return float((wanted.argmax(-1) == got.argmax(-1))[clear].mean())

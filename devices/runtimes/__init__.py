@@ -1,0 +1,70 @@
+"""Runtimes: each loads an exported file and runs it. One file per runtime.
+
+In scope: loading, running, saying which precision is really used. Out of scope: exporting,
+timing, deciding. These modules travel inside the agent to other machines, so they import only
+the standard library and numpy, and their vendor package inside calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from devices.registry import Registry
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+class Session(Protocol):
+    """A loaded file.
+
+    Attributes:
+        precision: what the runtime says it computes in, e.g. ``f32``, ``bf16``; may differ from
+            what was asked for, which is why it is recorded.
+        clock: a virtual clock in nanoseconds, or None when the wall clock applies. Only the
+            profiler reads it.
+    """
+
+    precision: str
+    clock: Callable[[], int] | None
+
+    def run(self, inputs: Arrays) -> list[np.ndarray[Any, Any]]:
+        """Run once. ``inputs``: int64 arrays of shape [batch, sequence]; surplus names are
+        ignored. Returns the outputs as float32, in the file's order."""
+        ...
+
+
+class Runtime(Protocol):
+    """Loads files of one format."""
+
+    package: str
+
+    def load(self, path: Path, precision: str, threads: int) -> Session:
+        """Load an exported file.
+
+        Raises:
+            DeviceError: the file cannot be loaded.
+        """
+        ...
+
+
+RUNTIMES = Registry(
+    "runtime",
+    {
+        "torch": "devices.runtimes.torch_runtime:TorchRuntime",
+        "onnxruntime": "devices.runtimes.onnxruntime_runtime:OnnxRuntime",
+        "openvino": "devices.runtimes.openvino_runtime:OpenVinoRuntime",
+        "fake": "devices.runtimes.fake_runtime:FakeRuntime",
+    },
+)
+
+PRECISIONS: Mapping[str, tuple[str, ...]] = {
+    "torch": ("fp32", "bf16"),
+    "onnxruntime": ("fp32", "int8"),
+    "openvino": ("fp32", "bf16", "int8"),
+    "fake": ("fp32", "int8"),
+}
+"""What each runtime can be asked to compute in."""

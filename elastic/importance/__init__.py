@@ -1,0 +1,13 @@
+"""Importance: what every head and neuron of a dense encoder is worth. One file per method.
+
+In scope: scores per position, from unlabelled batches. Out of scope: what is kept of them, which
+the search decides. Every method is called as ``method(encoder, batches, *, seed=0)``, with batches
+of int64 arrays [batch, sequence], and returns per position a float64 array ≥ 0 of [heads] or
+[width].
+"""
+
+from __future__ import annotations
+
+from devices.registry import Registry
+
+IMPORTANCES = Registry("importance", {"fisher": "elastic.importance.fisher:fisher"})

@@ -1,0 +1,204 @@
+"""One training loop for every recipe: transformers' Trainer, silent, resumable, by length."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Sampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from deploy.task import Split, Task
+from devices.errors import MissingDependency, UsageError
+from elastic.quiet import quiet
+
+Batch = dict[str, Tensor]
+"""``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [batch, sequence]; ``index`` [batch],
+the examples' places in the train split; ``labels`` [batch] where the task has labels."""
+
+Loss = Callable[[Any, Batch], Tensor]
+Progress = Callable[[int, int], None]
+
+WARM_UP = 0.06  # share of the steps
+WEIGHT_DECAY = 0.01
+CHECKPOINTS = 10  # per training
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    *,
+    loss: Loss,
+    epochs: float,
+    learning_rate: float,
+    batch_size: int,
+    seed: int,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Train ``model`` in place on the task's train split; left in evaluation mode.
+
+    AdamW, linear schedule with warm-up, batches of similar lengths.
+
+    Args:
+        loss: of one batch, a scalar; calls the model itself.
+        epochs: may be a fraction.
+        out: checkpoints go to ``out/checkpoints``, and training goes on from the last one there.
+        progress: called with (steps done, total).
+
+    Raises:
+        UsageError: epochs, learning rate or batch size are not positive.
+        MissingDependency: accelerate is not installed.
+    """
+    _require_positive(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
+    _require_accelerate()
+    split = task.split("train")
+    device = next(model.parameters()).device
+    checkpoints = None if out is None else out / "checkpoints"
+    # The Trainer makes its output directory even where it is told to save nothing.
+    with quiet(), TemporaryDirectory() as scratch:
+        trainer = _Trainer(
+            loss,
+            split.tokens.lengths.tolist(),
+            model=model,
+            args=TrainingArguments(
+                output_dir=str(checkpoints or scratch),
+                save_strategy="no" if checkpoints is None else "steps",
+                num_train_epochs=epochs,
+                learning_rate=learning_rate,
+                per_device_train_batch_size=batch_size,
+                seed=seed,
+                **_unchanging(),
+            ),
+            train_dataset=_Numbers(len(split)),
+            data_collator=_Collator(split, task.pad_id),
+            callbacks=[_Reporter(progress)] if progress else [],
+        )
+        trainer.remove_callback(PrinterCallback)  # it writes to stdout
+        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+    model.to(device).eval()
+
+
+def inputs_of(batch: Batch) -> Batch:
+    """What the model is called with."""
+    return {name: batch[name] for name in INPUTS}
+
+
+class _Numbers(Dataset[int]):
+    """The places of the examples; the collator makes the batch from them."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class _Collator:
+    def __init__(self, split: Split, pad_id: int) -> None:
+        self.split, self.pad_id = split, pad_id
+
+    def __call__(self, rows: list[int]) -> Batch:
+        arrays = self.split.tokens.padded(rows, self.pad_id)
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        batch["index"] = torch.tensor(rows)
+        if self.split.labels is not None:
+            batch["labels"] = torch.from_numpy(self.split.labels[rows])
+        return batch
+
+
+class _Trainer(Trainer):
+    def __init__(self, loss: Loss, lengths: list[int], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._loss, self._lengths = loss, lengths
+
+    def compute_loss(self, model: nn.Module, inputs: Batch, **_: Any) -> Tensor:  # noqa: ARG002
+        # Losses call more of the model than its forward, so they are given it without wrappers.
+        return self._loss(self.model, inputs)
+
+    def _get_train_sampler(self, _: Any = None) -> Sampler[int]:
+        return _ByLength(self.args.train_batch_size, self._lengths, self.args.seed)
+
+
+class _ByLength(LengthGroupedSampler):
+    """Shuffled batches of similar lengths, in an order that seed and epoch alone decide, so that an
+    interrupted training goes on with exactly the batches that were still to come."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
+        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """The Trainer calls this before every epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+class _Reporter(TrainerCallback):
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
+        self.progress(state.global_step, state.max_steps)
+
+
+def _unchanging() -> dict[str, Any]:
+    """Trainer settings that every training has: schedule, saving, silence."""
+    gpu = torch.cuda.is_available()
+    return {
+        "warmup_steps": WARM_UP,
+        "weight_decay": WEIGHT_DECAY,
+        "lr_scheduler_type": "linear",
+        "use_cpu": not gpu,
+        "dataloader_pin_memory": gpu,
+        "remove_unused_columns": False,
+        "save_steps": 1 / CHECKPOINTS,
+        "save_total_limit": 1,
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def _last_checkpoint(directory: Path | None) -> str | None:
+    """The latest whole checkpoint; its trainer_state.json is what the Trainer writes last."""
+    if directory is None or not directory.is_dir():
+        return None
+    for path in sorted(directory.glob("checkpoint-*"), key=_step, reverse=True):
+        try:
+            json.loads((path / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def _require_positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above 0, not {value}.")
+
+
+def _require_accelerate() -> None:
+    from transformers.utils import is_accelerate_available
+
+    if not is_accelerate_available():
+        raise MissingDependency('Training needs accelerate: pip install "cutonce[train]".')

@@ -1,0 +1,139 @@
+"""What may vary: at every position of the dense chain, the sizes that a sub-layer may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from deploy.architecture import Architecture, Attention, Operator
+from devices.errors import UsageError
+
+SCHEMA = 1
+NARROWEST = 16  # the least feed-forward width kept is about a sixteenth of the dense one
+
+Chain = tuple[Operator | None, ...]
+"""One entry per position of the dense chain, None for a dropped sub-layer. An Architecture alone
+does not say which layer was dropped, so everything that touches weights is told a chain."""
+
+Choice = tuple[int, ...]
+"""One index per position into that position's choices; 0 is dense."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All sub-networks of one dense encoder.
+
+    Attributes:
+        base: the dense architecture.
+        choices: per position, what may stand there: largest first, None (dropped) last.
+    """
+
+    base: Architecture
+    choices: tuple[Chain, ...]
+
+    @classmethod
+    def around(cls, dense: Architecture, *, width_step: int = 32, width_levels: int = 9) -> Self:
+        """Every number of heads, ``width_levels`` widths, and the dropped sub-layer.
+
+        Widths fall geometrically to a sixteenth of the dense one, rounded to multiples of
+        ``width_step``, the tile below which a narrower matrix is not faster.
+
+        Raises UsageError where a step or level count is below 1.
+        """
+        if width_step < 1 or width_levels < 1:
+            raise UsageError(
+                f"Width step {width_step} and width levels {width_levels} must be at least 1."
+            )
+        sizes = [
+            range(op.heads, 0, -1)
+            if isinstance(op, Attention)
+            else _widths(op.width, width_step, width_levels)
+            for op in dense.operators
+        ]
+        return cls(
+            dense,
+            tuple(
+                _choices(op, [*some, 0]) for op, some in zip(dense.operators, sizes, strict=True)
+            ),
+        )
+
+    @property
+    def size(self) -> int:
+        """The exact number of sub-networks."""
+        return math.prod(len(some) for some in self.choices)
+
+    @property
+    def dense(self) -> Choice:
+        """The choice that keeps everything."""
+        return (0,) * len(self.choices)
+
+    def chain(self, choice: Sequence[int]) -> Chain:
+        """What stands at every position.
+
+        Raises UsageError where ``choice`` is not one valid index per position.
+        """
+        if len(choice) != len(self.choices) or not all(
+            0 <= index < len(some) for index, some in zip(choice, self.choices, strict=True)
+        ):
+            counts = ", ".join(str(len(some)) for some in self.choices)
+            raise UsageError(
+                f"Choice {list(choice)} is not of this space; expected one index per position, "
+                f"below {counts or 'nothing'}."
+            )
+        return tuple(some[index] for index, some in zip(choice, self.choices, strict=True))
+
+    def architecture(self, choice: Sequence[int]) -> Architecture:
+        """The architecture of one sub-network; raises UsageError as :meth:`chain` does."""
+        return self.base.with_operators(self.chain(choice))
+
+    def sample(self, rng: np.random.Generator) -> Choice:
+        """A choice drawn uniformly at every position."""
+        return tuple(int(rng.integers(len(some))) for some in self.choices)
+
+    def to_json(self) -> dict[str, Any]:
+        sizes = [[size_of(operator) for operator in some] for some in self.choices]
+        return {"schema": SCHEMA, "base": self.base.to_json(), "sizes": sizes}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Raises UsageError where ``data`` is no search space of a known schema."""
+        try:
+            if data["schema"] != SCHEMA:
+                raise UsageError(
+                    f"Search space schema {data['schema']!r} is not known; expected {SCHEMA}."
+                )
+            base = Architecture.from_json(data["base"])
+            pairs = zip(base.operators, data["sizes"], strict=True)
+            return cls(base, tuple(_choices(operator, sizes) for operator, sizes in pairs))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                f"This is not a search space ({type(error).__name__}: {error}); expected the JSON "
+                "that SearchSpace.to_json writes."
+            ) from error
+
+
+def size_of(operator: Operator | None) -> int:
+    """Heads of an attention, width of a feed-forward, 0 where the sub-layer is dropped."""
+    if operator is None:
+        return 0
+    return operator.heads if isinstance(operator, Attention) else operator.width
+
+
+def _choices(operator: Operator, sizes: Iterable[int]) -> Chain:
+    return tuple(_resized(operator, size) if size else None for size in sizes)
+
+
+def _resized(operator: Operator, size: int) -> Operator:
+    if isinstance(operator, Attention):
+        return replace(operator, heads=size)
+    return replace(operator, width=size)
+
+
+def _widths(dense: int, step: int, levels: int) -> list[int]:
+    shares = np.geomspace(1, 1 / NARROWEST, levels)[1:]
+    rounded = {max(1, round(dense * float(share) / step)) * step for share in shares}
+    return [dense, *sorted((width for width in rounded if width < dense), reverse=True)]

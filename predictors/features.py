@@ -1,0 +1,124 @@
+"""What an encoder's latency is made of: one non-negative column per physical cause.
+
+Every column adds up over the operators of an encoder, except the last: the weights that do not fit
+into the cache count once for the whole encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from deploy.architecture import Architecture, Operator
+from deploy.costs import WEIGHT_BYTES, OperatorCost, embedding_cost, head_cost, operator_cost
+from deploy.workload import Workload
+from devices.errors import UnknownName
+
+Array = np.ndarray[Any, Any]
+
+MILLION = 1e6
+MIB = 2.0**20
+
+COLUMNS = {
+    "constant": "1",
+    "attentions": "sub-layers",
+    "feed_forwards": "sub-layers",
+    "gemm": "million MACs on weights, sizes rounded up to the tile",
+    "scores": "million MACs between tokens",
+    "softmax": "million elements",
+    "weights": "MiB",
+    "activations": "MiB in 4-byte floats",
+    "spill": "MiB of weights above the cache threshold",
+}
+"""Columns of a feature matrix, in order, with their units."""
+
+ADDITIVE = len(COLUMNS) - 1
+WEIGHTS = list(COLUMNS).index("weights")
+
+
+@dataclass(frozen=True)
+class Features:
+    """How architectures become numbers on one target.
+
+    Attributes:
+        precision: decides the bytes of a weight.
+        tile: matrix kernels pad the rows and columns of a weight to a multiple of this.
+        spill: MiB of weights beyond which each further one is read from memory at every run; None
+            where no such threshold shows.
+
+    Raises:
+        UnknownName: a precision whose weight size is not known.
+    """
+
+    precision: str = "fp32"
+    tile: int = 1
+    spill: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision not in WEIGHT_BYTES:
+            raise UnknownName("precision", self.precision, WEIGHT_BYTES)
+
+    def operator(self, operator: Operator | None, hidden: int, workload: Workload) -> Array:
+        """Additive features [8] of one sub-layer; zeros for a dropped one."""
+        if operator is None:
+            return np.zeros(ADDITIVE)
+        return np.array(_operator_row(operator, hidden, workload, self.precision, self.tile))
+
+    def ends(self, architecture: Architecture, workload: Workload) -> tuple[Array, Array]:
+        """Additive features [8] of the embedding, with the constant, and of the head."""
+        embedding, head = (
+            np.array(_row(cost(architecture, workload), self.precision, self.tile))
+            for cost in (embedding_cost, head_cost)
+        )
+        embedding[0] = 1.0
+        return embedding, head
+
+    def chain(self, architecture: Architecture, workload: Workload) -> Array:
+        """Additive features [operators + 2, 8]: embedding with the constant, sub-layers, head."""
+        embedding, head = self.ends(architecture, workload)
+        operators = (
+            self.operator(op, architecture.hidden, workload) for op in architecture.operators
+        )
+        return np.stack([embedding, *operators, head])
+
+    def matrix(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
+        """Features [n, 9] of whole encoders."""
+        sums = [self.chain(a, w).sum(0) for a, w in zip(architectures, workloads, strict=True)]
+        return self.with_spill(np.reshape(sums, (len(sums), ADDITIVE)))
+
+    def with_spill(self, additive: Array) -> Array:
+        """Append the spill column: [n, 8] -> [n, 9]."""
+        threshold = np.inf if self.spill is None else self.spill
+        return np.column_stack([additive, np.maximum(0.0, additive[:, WEIGHTS] - threshold)])
+
+
+@lru_cache(maxsize=1 << 16)
+def _operator_row(
+    operator: Operator, hidden: int, workload: Workload, precision: str, tile: int
+) -> tuple[float, ...]:
+    return _row(operator_cost(operator, hidden, workload), precision, tile)
+
+
+def _row(cost: OperatorCost, precision: str, tile: int) -> tuple[float, ...]:
+    gemm = sum(
+        g.m * _round_up(g.k, tile) * _round_up(g.n, tile) * g.count for g in cost.gemms if g.weights
+    )
+    scores = sum(g.macs for g in cost.gemms if not g.weights)
+    return (
+        0.0,
+        float(cost.kind == "attention"),
+        float(cost.kind == "feed_forward"),
+        gemm / MILLION,
+        scores / MILLION,
+        cost.softmax / MILLION,
+        cost.weights * WEIGHT_BYTES[precision] / MIB,
+        cost.activations * 4 / MIB,
+    )
+
+
+def _round_up(size: int, tile: int) -> int:
+    return -(-size // tile) * tile

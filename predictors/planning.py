@@ -1,0 +1,90 @@
+"""What to measure: a D-optimal choice of encoders, so that a dozen determine every coefficient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deploy.architecture import Architecture
+from deploy.costs import macs
+from deploy.workload import Workload
+from devices.errors import UsageError
+from predictors.features import ADDITIVE, WEIGHTS, Array, Features
+
+RIDGE = 1e-4  # on columns scaled to a largest value of 1: keeps the determinant above zero
+# A rough device, only to make rows relative before anything is measured: milliseconds per unit of
+# each column, about 20 GMAC/s and 10 GB/s.
+ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.1, 0.1, 0.1])
+# Where the cache ends is unknown, so encoders are wanted between these quantiles of weights.
+QUARTILES = (0.25, 0.5, 0.75)
+
+
+def d_optimal(candidates: Array, n: int, seed: int, include: Sequence[int] = ()) -> list[int]:
+    """Indices of ``n`` rows of ``candidates`` [m, p] that determine p coefficients best.
+
+    Greedy maximisation of log det(XᵀX + λI) over columns scaled to a largest value of 1: each step
+    takes the row of largest leverage (Fedorov 1972). Rows are relative features: divided by
+    a predicted or rough latency. ``include`` comes first; ``seed`` settles ties.
+
+    Raises:
+        UsageError: more rows are asked for than there are.
+    """
+    if not len(include) <= n <= len(candidates):
+        raise UsageError(
+            f"Cannot choose {n} of {len(candidates)} different encoders; ask for at least "
+            f"{len(include)} and at most {len(candidates)}."
+        )
+    largest = candidates.max(0)
+    rows = candidates / np.where(largest > 0, largest, 1.0)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    inverse = np.eye(rows.shape[1]) / RIDGE
+    chosen: list[int] = []
+    for step in range(n):
+        gains = np.einsum("ij,jk,ik->i", rows, inverse, rows)
+        gains[chosen] = -1.0
+        best = include[step] if step < len(include) else int(order[np.argmax(gains[order])])
+        chosen.append(best)
+        direction = inverse @ rows[best]
+        inverse -= np.outer(direction, direction) / (1 + rows[best] @ direction)
+    return chosen
+
+
+def plan(
+    candidates: Sequence[Architecture],
+    workloads: Workload | Sequence[Workload],
+    n: int,
+    precision: str,
+    seed: int,
+) -> list[int]:
+    """Indices of ``n`` different candidates to measure, the smallest and the largest among them.
+
+    Args:
+        workloads: one for all candidates, or one for each.
+
+    Raises:
+        UsageError: fewer than two are asked for, or more than there are different candidates.
+    """
+    if isinstance(workloads, Workload):
+        workloads = [workloads] * len(candidates)
+    if n < 2:
+        raise UsageError(
+            f"A plan holds the smallest and the largest encoder: n is 2 or more, not {n}."
+        )
+    pairs = list(zip(candidates, workloads, strict=True))
+    first = {pair: i for i, pair in reversed(list(enumerate(pairs)))}
+    distinct = sorted(first.values())
+    work = [macs(*pairs[i]) for i in distinct]
+    ends = list(dict.fromkeys((int(np.argmin(work)), int(np.argmax(work)))))
+    rows = _relative_rows([pairs[i] for i in distinct], precision)
+    return [distinct[i] for i in d_optimal(rows, n, seed, ends)]
+
+
+def _relative_rows(pairs: Sequence[tuple[Architecture, Workload]], precision: str) -> Array:
+    """Features [n, 11] over rough milliseconds, with one spill column per quartile of weights."""
+    matrix = Features(precision).matrix([a for a, _ in pairs], [w for _, w in pairs])
+    weights, additive = matrix[:, WEIGHTS], matrix[:, :ADDITIVE]
+    spills = np.maximum(0.0, weights[:, None] - np.quantile(weights, QUARTILES))
+    rough = additive @ ROUGH_MS[:ADDITIVE] + ROUGH_MS[-1] * spills.mean(1)
+    rows: Array = np.column_stack([additive, spills]) / rough[:, None]
+    return rows

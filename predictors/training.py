@@ -1,0 +1,96 @@
+"""The measured encoders that a predictor was fitted to: its evidence and the edge of its domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.architecture import Architecture
+from deploy.workload import Workload
+from devices.errors import UsageError
+from predictors.features import Array
+
+LEAST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class LooRow:
+    """One training encoder, predicted by a fit to all the others; milliseconds."""
+
+    label: str
+    measured: float
+    predicted: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """One measured encoder; ``loo_ms`` is its prediction by a fit to all the others."""
+
+    architecture: Architecture
+    workload: Workload
+    ms: float
+    loo_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "architecture": self.architecture.to_json(),
+            "workload": self.workload.to_json(),
+            "measured_ms": self.ms,
+            "leave_one_out_ms": self.loo_ms,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TrainingRow:
+        return cls(
+            Architecture.from_json(data["architecture"]),
+            Workload.from_json(data["workload"]),
+            float(data["measured_ms"]),
+            float(data["leave_one_out_ms"]),
+        )
+
+    @property
+    def loo(self) -> LooRow:
+        return LooRow(str(self.architecture), self.ms, self.loo_ms)
+
+
+def shapes(architectures: Iterable[Architecture], workloads: Iterable[Workload]) -> Array:
+    """[n, 3]: hidden size, batch and length of each."""
+    found = [(a.hidden, w.batch, w.length) for a, w in zip(architectures, workloads, strict=True)]
+    return np.reshape(found, (len(found), 3))
+
+
+def check_rows(
+    architectures: Sequence[Architecture], workloads: Sequence[Workload], ms: Sequence[float]
+) -> None:
+    """Raises UsageError where these rows cannot be fitted to."""
+    check_pairs(architectures, workloads)
+    if len(ms) != len(architectures):
+        raise UsageError(
+            f"{len(architectures)} architectures came with {len(ms)} latencies; give one for each."
+        )
+    if len(ms) < LEAST_ROWS:
+        raise UsageError(
+            f"A fit needs at least {LEAST_ROWS} measured encoders, not {len(ms)}; measure more."
+        )
+    for architecture, value in zip(architectures, ms, strict=True):
+        if not (math.isfinite(value) and value > 0):
+            raise UsageError(
+                f"The latency of {architecture} is {value!r}, not a positive number of "
+                "milliseconds; leave it out or measure it again."
+            )
+
+
+def check_pairs(architectures: Sequence[Architecture], workloads: Sequence[Workload]) -> None:
+    """Raises UsageError where there is not one workload per architecture."""
+    if len(architectures) != len(workloads):
+        raise UsageError(
+            f"{len(architectures)} architectures came with {len(workloads)} workloads; "
+            "give one for each."
+        )

@@ -1,0 +1,75 @@
+"""Measurement: one immutable record with its raw visits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from deploy.architecture import Architecture
+from deploy.workload import Workload
+from devices.target import Target
+from profiler import statistics
+from profiler.statistics import Statistics
+from profiler.warnings import judge
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Some runs in a row: when it started (Unix seconds), and each run's milliseconds."""
+
+    started: float
+    milliseconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one architecture took on one target, under one workload.
+
+    Attributes:
+        campaign: which campaign measured it.
+        fingerprint: id of the device's fingerprint.
+        precision: what the runtime says that it computed in.
+        visits: raw, in the order they were taken.
+    """
+
+    campaign: str
+    target: Target
+    fingerprint: str
+    architecture: Architecture
+    workload: Workload
+    precision: str
+    visits: tuple[Visit, ...]
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        return statistics.summarise(self._raw)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """One sentence or two for everything to doubt."""
+        return tuple(doubt.value for doubt in judge(self._raw, self.target, self.precision))
+
+    def within(self, limit: float) -> float:
+        """Share of runs that took at most ``limit`` milliseconds."""
+        return statistics.within(self._raw, limit)
+
+    @property
+    def _raw(self) -> list[tuple[float, ...]]:
+        return [visit.milliseconds for visit in self.visits]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "campaign": self.campaign,
+            "target": str(self.target),
+            "fingerprint": self.fingerprint,
+            "architecture": self.architecture.to_json(),
+            "workload": self.workload.to_json(),
+            "precision": self.precision,
+            "statistics": self.statistics.to_json(),
+            "warnings": list(self.warnings),
+            "visits": [{"started": v.started, "ms": list(v.milliseconds)} for v in self.visits],
+        }

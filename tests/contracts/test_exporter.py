@@ -1,0 +1,175 @@
+"""What every exporter must hold, at each of its precisions.
+
+The files are proven where they will run: loaded again in a fresh process.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deploy.architecture import Architecture, Attention, FeedForward
+from deploy.calibration import random_batches
+from deploy.encoder import Encoder
+from deploy.exporters import EXPORTERS, Exported, export_variant
+from deploy.parity import check_parity
+from devices.device import open_device
+from devices.errors import UnknownName
+from devices.runtimes import PRECISIONS
+from devices.target import Target
+
+_UNEVEN = Architecture(
+    vocabulary=60,
+    hidden=32,
+    # Heads and widths of every size, odd ones too; sub-layers were dropped where two are alike.
+    operators=(
+        Attention(3, 8),
+        Attention(1, 8),
+        FeedForward(48),
+        FeedForward(7, "relu"),
+        FeedForward(20, "gelu_new"),
+    ),
+    positions=24,
+    labels=3,
+)
+ARCHITECTURES = {
+    "uneven": _UNEVEN,
+    "bare": replace(_UNEVEN, operators=(), labels=0, token_types=1),
+}
+VARIANTS = [(runtime, precision) for runtime in EXPORTERS for precision in PRECISIONS[runtime]]
+NEEDS = {("openvino", "int8"): "nncf"}
+
+Export = Callable[[str, str, str], Exported]
+
+
+def build(architecture: Architecture) -> Encoder:
+    """Random weights three times the usual size, so that every part of the graph shows."""
+    torch.manual_seed(0)
+    encoder = Encoder(architecture)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            if parameter.ndim == 2:
+                parameter *= 3
+    return encoder
+
+
+@pytest.fixture(scope="module")
+def encoders() -> dict[str, Encoder]:
+    return {name: build(architecture) for name, architecture in ARCHITECTURES.items()}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exports")
+
+
+@pytest.fixture(scope="module")
+def export(root: Path, encoders: dict[str, Encoder]) -> Export:
+    def export(name: str, runtime: str, precision: str) -> Exported:
+        require(runtime, precision)
+        a = ARCHITECTURES[name]
+        batches = random_batches(a.vocabulary, a.positions, 16, token_types=a.token_types)
+        return export_variant(encoders[name], runtime, precision, root / name, batches)
+
+    return export
+
+
+def require(runtime: str, precision: str) -> None:
+    package = NEEDS.get((runtime, precision), "onnxruntime" if runtime == "fake" else runtime)
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+
+
+@pytest.mark.parametrize(("runtime", "precision"), VARIANTS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parity_in_a_fresh_process(
+    name: str, runtime: str, precision: str, export: Export, encoders: dict[str, Encoder]
+) -> None:
+    exported = export(name, runtime, precision)
+    device = "fake" if runtime == "fake" else "local"
+    target = Target(device, runtime, precision, 1)
+    report = check_parity(encoders[name], open_device(device), target, exported)
+    report.require()
+    assert {f"batch {b}, length {n}" for b in (1, 3) for n in (1, 7, 13, 24)} <= {
+        case.name for case in report.cases
+    }
+
+
+@pytest.mark.parametrize(("runtime", "precision"), VARIANTS)
+def test_layout_and_reuse(runtime: str, precision: str, export: Export, root: Path) -> None:
+    exported = export("uneven", runtime, precision)
+    assert exported.path in exported.files
+    folder = {"onnxruntime": "onnx"}.get(runtime, runtime)
+    assert {file.parent for file in exported.files} == {root / "uneven" / folder}
+    before = [file.stat() for file in exported.files]
+    assert export("uneven", runtime, precision) == exported
+    after = [file.stat() for file in exported.files]
+    assert [(s.st_ino, s.st_mtime_ns) for s in after] == [(s.st_ino, s.st_mtime_ns) for s in before]
+
+
+@pytest.mark.parametrize(("runtime", "precision"), VARIANTS)
+def test_files_say_nothing_of_this_machine(runtime: str, precision: str, export: Export) -> None:
+    source = str(Path(__file__).parents[2]).encode()
+    for file in export("uneven", runtime, precision).files:
+        data = file.read_bytes()
+        assert source not in data
+        assert b"site-packages" not in data
+
+
+@pytest.mark.parametrize(("runtime", "precision"), VARIANTS)
+def test_an_interrupted_export_leaves_nothing(
+    runtime: str,
+    precision: str,
+    export: Export,
+    root: Path,
+    encoders: dict[str, Encoder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished = export("bare", runtime, precision)
+    export("bare", "onnxruntime", "fp32")
+    if (runtime, precision) != ("onnxruntime", "fp32"):  # the shared graph may be there already
+        (tmp_path / "onnx").mkdir()
+        shutil.copy(root / "bare" / "onnx" / "model.onnx", tmp_path / "onnx")
+    batches = random_batches(60, 24, 4)
+    before = sorted(tmp_path.rglob("*.*"))
+
+    def interrupt(*_: Any) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export_variant(encoders["bare"], runtime, precision, tmp_path, batches)
+    assert sorted(tmp_path.rglob("*.*")) == before
+    again = export_variant(encoders["bare"], runtime, precision, tmp_path, batches)
+    assert [file.name for file in again.files] == [file.name for file in finished.files]
+    assert all(file.is_file() for file in again.files)
+
+
+@pytest.mark.parametrize("runtime", list(EXPORTERS))
+def test_the_encoder_is_left_as_it_was(runtime: str, tmp_path: Path) -> None:
+    require(runtime, "fp32")
+    encoder = build(ARCHITECTURES["bare"]).train()
+    encoder.norm.eval()
+    modes = [module.training for module in encoder.modules()]
+    weights = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    export_variant(encoder, runtime, "fp32", tmp_path)
+    assert [module.training for module in encoder.modules()] == modes
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(tensor, weights[name])
+
+
+@pytest.mark.parametrize("runtime", list(EXPORTERS))
+def test_unknown_precision(runtime: str, tmp_path: Path) -> None:
+    encoder = build(ARCHITECTURES["bare"])
+    with pytest.raises(UnknownName, match=r"precision of .*fp23.*Did you mean 'fp32'"):
+        export_variant(encoder, runtime, "fp23", tmp_path)
+    assert not any(tmp_path.iterdir())

@@ -1,0 +1,145 @@
+"""What every recipe must do: learn, go on after an interruption, leave nothing half done."""
+
+import csv
+import random
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.architecture import Attention, uniform
+from deploy.encoder import Encoder
+from deploy.task import Task
+from elastic.elastic_encoder import ElasticEncoder
+from elastic.families import load
+from elastic.recipes import RECIPES
+
+FRUIT, TOOLS = ["apple", "pear", "plum"], ["hammer", "saw", "drill"]
+FILLER = ["the", "red", "old", "is", "near"]
+SHAPE = uniform(1, 32, 4, 64, vocabulary=20, positions=16)
+SETTINGS = {"batch_size": 16, "learning_rate": 3e-3, "seed": 0}
+
+
+def accuracy(encoder: Encoder, task: Task) -> float:
+    def predict(batch):
+        with torch.inference_mode():
+            return encoder(**{k: torch.from_numpy(v) for k, v in batch.items()}).numpy()
+
+    return task.evaluate(predict, "report")["accuracy"]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> Task:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    torch.set_num_threads(1)
+    place = tmp_path_factory.mktemp("task")
+    words = ["[PAD]", "[UNK]", *FILLER, *FRUIT, *TOOLS]
+    pieces = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))
+    pieces.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=pieces, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(place)
+    rng = random.Random(0)
+    with (place / "data.csv").open("w", newline="") as file:
+        rows = [("text", "label")]
+        for index in range(400):
+            text = [*rng.choices(FILLER, k=6), rng.choice((FRUIT, TOOLS)[index % 2])]
+            rows.append((" ".join(text), ("fruit", "tool")[index % 2]))
+        csv.writer(file).writerows(rows)
+    return Task.load(
+        data=place / "data.csv", text="text", label="label", tokenizer=place, max_length=16
+    )
+
+
+@pytest.fixture(scope="module")
+def teacher(task, tmp_path_factory) -> Encoder:
+    out = tmp_path_factory.mktemp("teacher") / "model"
+    RECIPES.get("dense")(SHAPE, task, out=out, epochs=6, **SETTINGS)
+    return load(out).encoder
+
+
+@dataclass
+class Dense:
+    """Trains from scratch into ``out``."""
+
+    task: Task
+
+    def run(self, out, epochs=6.0, progress=None) -> Encoder:
+        RECIPES.get("dense")(
+            SHAPE, self.task, out=out / "model", epochs=epochs, progress=progress, **SETTINGS
+        )
+        return load(out / "model").encoder
+
+    def is_absent(self, out) -> bool:
+        return not (out / "model").exists()
+
+
+@dataclass
+class Distil:
+    """Trains a student in place; what it writes are checkpoints only."""
+
+    task: Task
+    teacher: Encoder
+
+    def run(self, out, epochs=6.0, progress=None) -> Encoder:
+        elastic = ElasticEncoder(self.teacher)
+        attention, _ = elastic.architecture.operators
+        student = elastic.extract((Attention(1, attention.head_dim), None))
+        with torch.no_grad():
+            for parameter in student.classifier.parameters():
+                parameter.zero_()  # at chance before it is trained
+        RECIPES.get("distil")(
+            student, self.teacher, self.task, out=out, epochs=epochs, progress=progress, **SETTINGS
+        )
+        return student
+
+    def is_absent(self, out) -> bool:
+        return {path.name for path in out.iterdir()} <= {"checkpoints"}
+
+
+@pytest.fixture(params=list(RECIPES))
+def recipe(request, task, teacher):
+    return {"dense": lambda: Dense(task), "distil": lambda: Distil(task, teacher)}[request.param]()
+
+
+def test_it_learns_well_above_chance(recipe, task, tmp_path) -> None:
+    assert accuracy(recipe.run(tmp_path), task) > 0.9
+
+
+def test_the_same_seed_gives_the_same_weights(recipe, tmp_path) -> None:
+    first, again = (recipe.run(tmp_path / name, epochs=0.5) for name in ("a", "b"))
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert a.equal(b)
+
+
+def test_interrupted_it_leaves_no_model_and_goes_on_to_the_same_weights(recipe, tmp_path) -> None:
+    whole = recipe.run(tmp_path / "whole", epochs=2)
+
+    def stop_late(done: int, total: int) -> None:
+        if done > 0.7 * total:
+            raise KeyboardInterrupt
+
+    place = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        recipe.run(place, epochs=2, progress=stop_late)
+    assert recipe.is_absent(place)
+    seen: list[int] = []
+    resumed = recipe.run(place, epochs=2, progress=lambda done, total: seen.append(done / total))
+    assert min(seen) > 0.5
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), atol=1e-5)
+
+
+def test_it_is_silent(recipe, tmp_path, capfd) -> None:
+    recipe.run(tmp_path, epochs=0.2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_counts_to_the_total(recipe, tmp_path) -> None:
+    seen: list[tuple[int, int]] = []
+    recipe.run(tmp_path, epochs=0.5, progress=lambda *step: seen.append(step))
+    total = seen[-1][1]
+    assert seen == [(step, total) for step in range(1, total + 1)]

@@ -1,0 +1,132 @@
+"""What every runtime must hold, with the files that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.architecture import uniform
+from deploy.encoder import Encoder
+from deploy.exporters import export_variant
+from devices.errors import DeviceError
+from devices.fingerprint import installed_version
+from devices.runtimes import PRECISIONS, RUNTIMES
+
+INSTALLED = [name for name in RUNTIMES if installed_version(RUNTIMES.get(name).package)]
+VARIANTS = [(name, precision) for name in INSTALLED for precision in PRECISIONS[name]]
+REPORTED = {"fp32": "f32", "bf16": "bf16", "int8": "int8"}
+THREADS = {
+    "torch": lambda _session: torch.get_num_threads(),
+    "onnxruntime": lambda s: s._session.get_session_options().intra_op_num_threads,
+    "openvino": lambda s: s._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"),
+}
+
+
+def batch(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    ids = np.random.default_rng(seed).integers(0, 50, (rows, length), dtype=np.int64)
+    mask = np.ones_like(ids)
+    mask[-1, length // 2 + 1 :] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    torch.manual_seed(0)
+    return Encoder(uniform(1, 32, 4, 64, vocabulary=50, positions=32, labels=3)).eval()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("exports")
+
+
+def exported(encoder: Encoder, name: str, precision: str, root: Path) -> Path:
+    return export_variant(encoder, name, precision, root, [batch(2, 8, s) for s in range(4)]).path
+
+
+def load(path: Path, name: str, precision: str = "fp32", threads: int = 1) -> Any:
+    return RUNTIMES.get(name)().load(path, precision, threads)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_answers_as_the_encoder_for_any_batch_and_length(
+    encoder: Encoder, root: Path, name: str
+) -> None:
+    session = load(exported(encoder, name, "fp32", root), name)
+    for rows, length in ((1, 1), (1, 32), (3, 7), (5, 16)):
+        inputs = batch(rows, length)
+        with torch.inference_mode():
+            expected = encoder(*(torch.from_numpy(array) for array in inputs.values())).numpy()
+        (answer,) = session.run({**inputs, "surplus": inputs["input_ids"]})
+        assert answer.dtype == np.float32
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_an_answer_outlives_the_next_run(encoder: Encoder, root: Path, name: str) -> None:
+    session = load(exported(encoder, name, "fp32", root), name)
+    (first,) = session.run(batch(2, 8))
+    kept = first.copy()
+    session.run(batch(2, 8, seed=1))
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize(("name", "precision"), VARIANTS)
+def test_reports_the_precision_that_it_computes_in(
+    encoder: Encoder, root: Path, name: str, precision: str
+) -> None:
+    session = load(exported(encoder, name, precision, root), name, precision)
+    # A CPU without bf16 falls back to f32 in OpenVINO, and has to say so.
+    allowed = {REPORTED[precision]} | (
+        {"f32"} if (name, precision) == ("openvino", "bf16") else set()
+    )
+    assert session.precision in allowed
+    (answer,) = session.run(batch(2, 8))
+    assert answer.dtype == np.float32
+    assert np.isfinite(answer).all()
+
+
+@pytest.mark.parametrize("name", [n for n in INSTALLED if "int8" in PRECISIONS[n]])
+def test_a_file_that_is_not_quantised_is_not_called_int8(
+    encoder: Encoder, root: Path, name: str
+) -> None:
+    assert load(exported(encoder, name, "fp32", root), name, "int8").precision == "f32"
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_says_which_file_it_cannot_load(tmp_path: Path, name: str) -> None:
+    missing, damaged = tmp_path / "missing.file", tmp_path / "damaged.file"
+    damaged.write_bytes(b"no model")
+    for path in (missing, damaged):
+        with pytest.raises(DeviceError, match=path.stem):
+            load(path, name)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name in THREADS])
+def test_uses_the_threads_it_is_given(
+    encoder: Encoder, root: Path, name: str, threads: int
+) -> None:
+    path = exported(encoder, name, "fp32", root)
+    session = load(path, name, threads=threads)
+    load(path, name, threads=3 - threads)  # another session must not change the first one's
+    session.run(batch(1, 8))
+    assert THREADS[name](session) == threads
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_only_the_fake_runtime_has_a_clock_of_its_own(
+    encoder: Encoder, root: Path, name: str
+) -> None:
+    session = load(exported(encoder, name, "fp32", root), name)
+    if name != "fake":
+        assert session.clock is None
+        return
+    before = session.clock()
+    assert session.clock() == before
+    session.run(batch(1, 8))
+    assert session.clock() > before

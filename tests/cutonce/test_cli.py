@@ -1,0 +1,81 @@
+"""The command line: help, exit codes, one sentence for every bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cutonce.cli import main
+from cutonce.commands import SUMMARIES
+
+HEAVY = ("torch", "transformers", "onnxruntime", "openvino", "sklearn", "pandas", "onnx")
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in SUMMARIES)])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom cutonce.cli import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout.startswith("usage: cutonce")
+
+
+def test_unknown_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serach"]) == 2
+    assert "Did you mean 'search'?" in capsys.readouterr().err
+
+
+def test_missing_flag_is_usage() -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["measure", "model"])
+    assert stop.value.code == 2
+
+
+def test_unknown_target_suggests_the_nearest(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["measure", str(model), "--target", "local/onnxruntim/fp32"]) == 2
+    assert "Did you mean 'onnxruntime'?" in capsys.readouterr().err
+
+
+def test_missing_model_is_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["measure", str(tmp_path / "nowhere"), "--target", "fake/fake/fp32"]) == 1
+    error = capsys.readouterr().err.strip()
+    assert "nowhere" in error
+    assert "Traceback" not in error
+
+
+def test_devices_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["devices"]
+    assert found["local"]["runtimes"]["onnxruntime"]["version"]
+    assert found["fake"]["threads"] == 2
+
+
+def test_interruption_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cutonce.commands.devices.run", interrupted)
+    assert main(["devices"]) == 130
+    assert "goes on where it stopped" in capsys.readouterr().err
+
+
+def test_full_disk_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_args: object) -> None:
+        raise OSError(28, "No space left on device", "/some/file")
+
+    monkeypatch.setattr("cutonce.commands.devices.run", full)
+    assert main(["devices"]) == 1
+    assert "No space left on device (/some/file)" in capsys.readouterr().err

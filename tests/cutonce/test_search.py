@@ -1,0 +1,144 @@
+"""The main job on the fake device: real exports and answers, exact time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cutonce
+from cutonce.cli import main
+from deploy.encoder import Encoder
+from devices.errors import ArtifactError, BudgetUnreachable, UsageError
+
+TARGET = "fake:3/fake/fp32"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("search")
+
+
+@pytest.fixture(scope="module")
+def asked(model: Path, data: Path, place: Path) -> dict[str, Any]:
+    return {
+        "model": model,
+        "data": data,
+        "text": "text",
+        "label": "label",
+        "max_length": 32,
+        "length": 32,
+        "epochs": 0.5,
+        "store": place / "store.sqlite",
+    }
+
+
+@pytest.fixture(scope="module")
+def found(asked: dict[str, Any], place: Path) -> dict[str, Any]:
+    budgets = [f"{TARGET}=0.75x", f"{TARGET}=0.5x", f"{TARGET}=1000ms"]
+    return cutonce.search(**asked, budgets=budgets, out=place / "run")
+
+
+@pytest.fixture(scope="module")
+def artifact(found: dict[str, Any], place: Path) -> Path:
+    entry = found["budgets"][1]
+    result = cutonce.export(place / "run" / entry["subnet"], store=place / "store.sqlite")
+    return Path(result["artifact"])
+
+
+def test_budgets_are_met_by_what_was_measured(found: dict[str, Any]) -> None:
+    first, second, generous = found["budgets"]
+    for entry in (first, second):
+        assert entry["status"] == "met"
+        assert entry["measured"]["p20"] <= entry["limit"]
+        assert entry["parameters"] < found["dense"]["parameters"]
+    assert second["speedup"] > first["speedup"] > 1.2
+    assert generous["status"] == "dense meets it"
+    assert generous["chain"] == found["dense"]["chain"]
+
+
+def test_predictions_hold_on_what_was_measured(found: dict[str, Any]) -> None:
+    [target] = found["targets"].values()
+    for row in target["checked"]:
+        assert row["predicted"] == pytest.approx(row["measured"], rel=0.1)
+
+
+def test_sub_networks_load_again(found: dict[str, Any], place: Path) -> None:
+    for entry in found["budgets"]:
+        encoder = Encoder.from_pretrained(place / "run" / entry["subnet"])
+        assert encoder.architecture.to_json() == entry["architecture"]
+        assert encoder.label_names == ("fruit", "tool")
+
+
+def test_a_finished_search_is_not_run_again(
+    found: dict[str, Any], asked: dict[str, Any], place: Path
+) -> None:
+    budgets = [entry["budget"] for entry in found["budgets"]]
+    assert cutonce.search(**asked, budgets=budgets, out=place / "run") == found
+    with pytest.raises(UsageError, match="budgets"):
+        cutonce.search(**asked, budgets=budgets[:1], out=place / "run")
+
+
+def test_unreachable_budget_says_the_fastest_reachable(
+    found: dict[str, Any],
+    asked: dict[str, Any],
+    place: Path,
+) -> None:
+    assert found
+    with pytest.raises(BudgetUnreachable, match="fastest reachable"):
+        cutonce.search(**asked, budgets=[f"{TARGET}=0.001ms"], out=place / "impossible")
+
+
+def test_verify_holds_and_names_what_was_changed(artifact: Path, place: Path) -> None:
+    words = ["verify", str(artifact), "--store", str(place / "store.sqlite"), "--json"]
+    assert main(words) == 0
+    tampered = artifact / "reports" / "metrics.json"
+    kept = tampered.read_text()
+    tampered.write_text(kept.replace("0.", "1.", 1))
+    with pytest.raises(ArtifactError, match="metrics"):
+        cutonce.verify([artifact], store=place / "store.sqlite")
+    tampered.write_text(kept)
+
+
+def test_verify_misses_a_tighter_budget(
+    artifact: Path, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _promise(artifact, 1e-4)
+    words = ["verify", str(artifact), "--store", str(place / "store.sqlite"), "--json"]
+    assert main(words) == 3
+    [row] = json.loads(capsys.readouterr().out)["artifacts"]
+    assert not row["budget_met"]
+    assert "over the budget" in row["faults"][0]
+
+
+def test_report_of_a_real_run(found: dict[str, Any], artifact: Path, place: Path) -> None:
+    assert found
+    assert artifact.exists()
+    page = Path(cutonce.report(place / "run")["page"]).read_text()
+    assert found["budgets"][0]["budget"] in page
+
+
+def test_predict_from_the_profile_that_the_search_left(
+    found: dict[str, Any], model: Path, place: Path
+) -> None:
+    assert found
+    result = cutonce.predict(TARGET, [str(model)], length=32, store=place / "store.sqlite")
+    [row] = result["predictions"]
+    assert row["in_domain"]
+    assert row["lower"] < row["ms"] < row["upper"]
+
+
+def _promise(artifact: Path, limit: float) -> None:
+    """Rewrite the budget in an artifact, its hash with it, as a forger with time would."""
+    from deploy.manifest import sha256
+
+    report = artifact / "reports" / "latency.json"
+    report.write_text(json.dumps({**json.loads(report.read_text()), "limit": limit}))
+    manifest = artifact / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for file in content["files"]:
+        if file["path"] == "reports/latency.json":
+            file["sha256"], file["bytes"] = sha256(report), report.stat().st_size
+    manifest.write_text(json.dumps(content))

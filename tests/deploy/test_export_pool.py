@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from deploy.architecture import Architecture
+from deploy.encoder import Encoder
+from deploy.export_pool import ExportPool, ExportRequest
+from deploy.exporters import Exported
+from devices.errors import ModelError, UnknownName, UsageError
+
+TINY = Architecture(vocabulary=20, hidden=16, operators=(), positions=16, labels=2)
+OTHER = Architecture(vocabulary=21, hidden=16, operators=(), positions=16, labels=2)
+
+
+def export_many(
+    requests: list[ExportRequest],
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Exported]:
+    with ExportPool(workers) as pool:
+        return pool.export(requests, progress)
+
+
+def load(path: Path) -> Encoder:
+    return torch.export.load(path).module()
+
+
+def test_answers_come_in_order_and_what_is_there_stays(tmp_path: Path) -> None:
+    requests = [
+        ExportRequest(TINY, "torch", "fp32", tmp_path / "a"),
+        ExportRequest(OTHER, "torch", "fp32", tmp_path / "b"),
+        ExportRequest(TINY, "torch", "bf16", tmp_path / "a"),
+    ]
+    seen: list[tuple[int, int]] = []
+    exported = export_many(requests, progress=lambda done, total: seen.append((done, total)))
+    names = [str(e.path.relative_to(tmp_path)) for e in exported]
+    assert names == ["a/torch/model.pt2", "b/torch/model.pt2", "a/torch/model_bf16.pt2"]
+    assert all(file.is_file() for e in exported for file in e.files)
+    assert sorted(seen) in ([(1, 3), (3, 3)], [(2, 3), (3, 3)])
+    before = [e.path.stat().st_mtime_ns for e in exported]
+    assert export_many(requests, workers=1) == exported
+    assert [e.path.stat().st_mtime_ns for e in exported] == before
+
+
+def test_random_weights_follow_from_the_digest_alone(tmp_path: Path) -> None:
+    ids = torch.zeros(2, 4, dtype=torch.int64)
+    logits = []
+    for name, seed in (("a", 1), ("b", 2)):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        [exported] = export_many([ExportRequest(TINY, "torch", "fp32", tmp_path / name)])
+        assert torch.equal(torch.get_rng_state(), state)
+        logits.append(load(exported.path)(ids, torch.ones_like(ids), ids))
+    assert torch.equal(*logits)
+
+
+def test_a_saved_encoder_keeps_its_weights(tmp_path: Path) -> None:
+    encoder = Encoder(TINY).eval()
+    encoder.save_pretrained(tmp_path / "model")
+    request = ExportRequest(tmp_path / "model", "torch", "fp32", tmp_path / "out")
+    [exported] = export_many([request])
+    ids = torch.arange(8).reshape(2, 4)
+    answer = load(exported.path)(ids, torch.ones_like(ids), torch.zeros_like(ids))
+    assert torch.allclose(answer, encoder(ids), atol=1e-6)
+
+
+def test_int8_gets_random_calibration(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    [exported] = export_many([ExportRequest(TINY, "openvino", "int8", tmp_path)])
+    assert exported.path.name == "openvino_model_int8.xml"
+
+
+def test_workers_stay_for_the_next_exports_and_end_with_the_pool(tmp_path: Path) -> None:
+    with ExportPool() as pool:
+        seen = []
+        for number in ("1", "2"):
+            requests = [
+                ExportRequest(source, "torch", "fp32", tmp_path / number / source.digest)
+                for source in (TINY, OTHER)
+            ]
+            pool.export(requests)
+            seen.append({process.pid for process in multiprocessing.active_children()})
+        assert seen[0] == seen[1] != set()
+    assert multiprocessing.active_children() == []
+
+
+def test_nothing_to_do() -> None:
+    assert export_many([]) == []
+
+
+def test_refusals_come_before_any_work(tmp_path: Path) -> None:
+    first = ExportRequest(TINY, "torch", "fp32", tmp_path)
+    with pytest.raises(UsageError, match="Two encoders"):
+        export_many([first, ExportRequest(OTHER, "torch", "fp32", tmp_path)])
+    with pytest.raises(UnknownName, match="fp8"):
+        export_many([first, ExportRequest(TINY, "torch", "fp8", tmp_path)])
+    assert not any(tmp_path.iterdir())
+
+
+def _missing_model(_done: int, _total: int) -> None:
+    """A progress callback that only counts."""
+
+
+def _interrupt(_done: int, _total: int) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("progress", "error"), [(_missing_model, ModelError), (_interrupt, KeyboardInterrupt)]
+)
+def test_failure_and_interrupt_end_the_workers(
+    tmp_path: Path, progress: Callable[[int, int], None], error: type[BaseException]
+) -> None:
+    source = tmp_path / "nowhere" if error is ModelError else OTHER
+    requests = [
+        ExportRequest(TINY, "torch", "fp32", tmp_path / "a"),
+        ExportRequest(source, "torch", "fp32", tmp_path / "b"),
+    ]
+    with pytest.raises(error):
+        export_many(requests, progress=progress)
+    assert multiprocessing.active_children() == []

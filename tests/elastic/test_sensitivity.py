@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from devices.errors import UsageError
+from elastic.elastic_encoder import ElasticEncoder
+from elastic.search.sensitivity import kl, module_errors
+from elastic.space import SearchSpace
+from elastic.tensors import tensors
+
+
+@pytest.fixture(params=[3, 1, 0], ids=["classes", "one output", "no head"])
+def elastic(request, make_encoder) -> ElasticEncoder:
+    return ElasticEncoder(make_encoder(labels=request.param))
+
+
+@pytest.fixture
+def space(elastic) -> SearchSpace:
+    return SearchSpace.around(elastic.architecture, width_step=16, width_levels=3)
+
+
+def test_errors_are_those_of_the_extracted_networks(elastic, space, batches) -> None:
+    errors = module_errors(elastic, space, batches)
+    for position, some in enumerate(space.choices):
+        choice = list(space.dense)
+        singles = [0.0]
+        for level in range(1, len(some)):
+            choice[position] = level
+            small = elastic.extract(space.chain(choice))
+            singles.append(_mean_kl(elastic, small, batches))
+        np.testing.assert_allclose(errors[position], np.maximum.accumulate(singles), atol=1e-6)
+
+
+def test_errors_start_at_zero_and_never_fall(elastic, space, batches) -> None:
+    errors = module_errors(elastic, space, batches)
+    assert [len(row) for row in errors] == [len(some) for some in space.choices]
+    for row in errors:
+        assert row[0] == 0
+        assert row[-1] > 0
+        assert (np.diff(row) >= 0).all()
+    json.dumps([row.tolist() for row in errors])
+
+
+def test_kl_of_a_chain_is_that_of_its_extraction(elastic, space, batches) -> None:
+    choice = space.sample(np.random.default_rng(0))
+    small = elastic.extract(space.chain(choice))
+    expected = _mean_kl(elastic, small, batches)
+    assert kl(elastic, space.chain(choice), batches) == pytest.approx(expected, abs=1e-6)
+    assert kl(elastic, space.chain(space.dense), batches) == 0
+
+
+def test_progress_ends_at_the_total(encoder, batches) -> None:
+    elastic = ElasticEncoder(encoder)
+    space = SearchSpace.around(elastic.architecture, width_step=16, width_levels=2)
+    seen: list[tuple[int, int]] = []
+    module_errors(elastic, space, batches, progress=lambda *step: seen.append(step))
+    assert [done for done, _ in seen] == list(range(1, 13))
+    assert {total for _, total in seen} == {12}
+
+
+def test_no_batches_are_refused(elastic, space) -> None:
+    with pytest.raises(UsageError, match="at least one batch"):
+        module_errors(elastic, space, [])
+    with pytest.raises(UsageError, match="at least one batch"):
+        kl(elastic, space.chain(space.dense), [])
+
+
+def _mean_kl(dense, small, batches) -> float:
+    """Straight from the definition."""
+    total, count = 0.0, 0
+    for batch in batches:
+        with torch.inference_mode():
+            p, q = (model(**tensors(batch, model)).double() for model in (dense, small))
+        if dense.architecture.labels > 1:
+            each = torch.distributions.kl_divergence(
+                torch.distributions.Categorical(logits=p), torch.distributions.Categorical(logits=q)
+            )
+        else:
+            each = ((p - q) ** 2).sum(-1) / 2
+        total, count = total + float(each.sum()), count + len(p)
+    return total / count

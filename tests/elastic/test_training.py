@@ -1,0 +1,110 @@
+import pytest
+import torch
+from torch import nn
+
+from deploy.encoder import Encoder
+from devices.errors import UsageError
+from elastic.recipes.training import fit, inputs_of
+
+SETTINGS = {"epochs": 1.0, "learning_rate": 1e-3, "batch_size": 32, "seed": 0}
+
+
+def cross_entropy(model, batch):
+    return nn.functional.cross_entropy(model(**inputs_of(batch)), batch["labels"])
+
+
+@pytest.fixture
+def student(make_encoder) -> Encoder:
+    return make_encoder(2)
+
+
+def test_every_example_comes_once_per_epoch_with_its_own_label_and_little_padding(
+    student, task
+) -> None:
+    train, seen, wasted = task.split("train"), [], []
+
+    def loss(model, batch):
+        for row, index in enumerate(batch["index"].tolist()):
+            length = int(batch["attention_mask"][row].sum())
+            assert batch["input_ids"][row, :length].tolist() == train.tokens.ids[index]
+            assert batch["labels"][row] == train.labels[index]
+            seen.append(index)
+        wasted.append(1 - float(batch["attention_mask"].float().mean()))
+        return cross_entropy(model, batch)
+
+    fit(student, task, loss=loss, **(SETTINGS | {"epochs": 2.0}))
+    assert sorted(seen) == sorted(list(range(len(train))) * 2)
+    assert seen[: len(train)] != seen[len(train) :]
+    unsorted = 1 - train.tokens.lengths.mean() / train.tokens.lengths.max()
+    assert sum(wasted) / len(wasted) < 0.5 * unsorted
+
+
+def test_it_lowers_the_loss_and_leaves_the_model_evaluating(student, task) -> None:
+    values = []
+
+    def loss(model, batch):
+        assert model.training
+        values.append(cross_entropy(model, batch))
+        return values[-1]
+
+    fit(student, task, loss=loss, **(SETTINGS | {"epochs": 4.0}))
+    assert not student.training
+    third = len(values) // 3
+    assert sum(values[-third:]) < 0.8 * sum(values[:third])
+
+
+def test_without_a_place_nothing_is_written(student, task, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(student, task, loss=cross_entropy, **SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finished_training_is_taken_from_its_last_checkpoint(make_encoder, task, tmp_path) -> None:
+    first, again = make_encoder(2), make_encoder(2)
+    fit(first, task, loss=cross_entropy, out=tmp_path, **SETTINGS)
+    steps = []
+    fit(
+        again,
+        task,
+        loss=cross_entropy,
+        out=tmp_path,
+        **SETTINGS,
+        progress=lambda *s: steps.append(s),
+    )
+    assert steps == []
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert a.equal(b)
+
+
+def test_a_half_written_checkpoint_is_passed_over(make_encoder, task, tmp_path) -> None:
+    first, again = make_encoder(2), make_encoder(2)
+    fit(first, task, loss=cross_entropy, out=tmp_path, **SETTINGS)
+    half = tmp_path / "checkpoints" / "checkpoint-999"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    (half / "trainer_state.json").write_text('{"epoch": 1')
+    fit(again, task, loss=cross_entropy, out=tmp_path, **SETTINGS)
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
+        assert a.equal(b)
+
+
+def test_one_checkpoint_is_kept_at_most(student, task, tmp_path) -> None:
+    fit(student, task, loss=cross_entropy, out=tmp_path, **SETTINGS)
+    assert len(list((tmp_path / "checkpoints").glob("checkpoint-*"))) == 1
+
+
+@pytest.mark.parametrize("name", ["epochs", "learning_rate", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_settings_must_be_positive(student, task, name, value) -> None:
+    with pytest.raises(UsageError, match="above 0"):
+        fit(student, task, loss=cross_entropy, **(SETTINGS | {name: value}))
+
+
+def test_the_random_state_outside_does_not_matter(make_encoder, task) -> None:
+    models = []
+    for seed in (1, 2):
+        models.append(make_encoder(2))
+        torch.manual_seed(seed)
+        fit(models[-1], task, loss=cross_entropy, **(SETTINGS | {"epochs": 0.5}))
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert a.equal(b)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy.architecture import Architecture, Attention, FeedForward
+from deploy.costs import operator_parameters
+from deploy.workload import Workload
+from predictors.cost_table import RESOLUTION, CostTable
+from predictors.features import COLUMNS, Features
+from predictors.law import LatencyLaw
+
+WORKLOAD = Workload(1, 64)
+CHOICES = (
+    (*(Attention(heads, 64) for heads in (4, 3, 2, 1)), None),
+    (*(FeedForward(width) for width in (1024, 700, 512, 129)), None),
+) * 3
+BASE = Architecture(1000, 256, tuple(position[0] for position in CHOICES), labels=2)
+CHOICE = st.tuples(*(st.integers(0, 4) for _ in CHOICES))
+
+
+def make_table(seed: int = 0, spill: float | None = 4.0, factor: float = 1.0) -> CostTable:
+    features = Features("fp32", 16, spill)
+    rng = np.random.default_rng(seed)
+    coefficients = rng.uniform(0.01, 0.1, len(COLUMNS))
+    design = features.matrix([BASE] * 3, [Workload(1, n) for n in (32, 64, 128)])
+    law = LatencyLaw(features, coefficients, design, 0.05, factor)
+    rows = tuple(
+        np.stack([features.operator(op, 256, WORKLOAD) for op in position]) for position in CHOICES
+    )
+    return CostTable(law, np.sum(features.ends(BASE, WORKLOAD), axis=0), rows)
+
+
+def architecture(choice: tuple[int, ...]) -> Architecture:
+    return BASE.with_operators(CHOICES[p][c] for p, c in enumerate(choice))
+
+
+@given(choice=CHOICE, seed=st.integers(0, 20), factor=st.floats(0.01, 100))
+@settings(max_examples=60, deadline=None)
+def test_units_never_fall_below_the_additive_prediction(choice, seed: int, factor: float) -> None:
+    table = make_table(seed, spill=None, factor=factor)
+    units = table.base + sum(int(table.units[p][c]) for p, c in enumerate(choice))
+    _, ms, _ = table.predict(choice)
+    assert units * table.unit_ms >= ms * (1 - 1e-9)
+    assert (units - len(choice) - 1) * table.unit_ms <= ms
+
+
+@given(choice=CHOICE)
+@settings(max_examples=30, deadline=None)
+def test_predict_is_the_full_law_with_spill_and_interval(choice) -> None:
+    table = make_table()
+    row = table.law.features.matrix([architecture(choice)], [WORKLOAD])
+    lower, ms, upper = (float(v[0]) for v in table.law.interval(row))
+    assert table.predict(choice) == pytest.approx((lower, ms, upper))
+    assert table.upper(choice) == pytest.approx(upper)
+    assert lower < ms < upper
+
+
+def test_shape_of_the_table() -> None:
+    table = make_table()
+    dense = table.base + sum(int(units[0]) for units in table.units)
+    assert RESOLUTION <= dense <= RESOLUTION + len(CHOICES) + 1
+    for units, weights, position in zip(table.units, table.weight_bytes, CHOICES, strict=True):
+        assert units[-1] == weights[-1] == 0
+        assert (np.diff(units) < 0).all()
+        assert weights[0] == 4 * operator_parameters(position[0], 256)
+
+
+def test_budget_rounds_down() -> None:
+    table = make_table()
+    assert table.budget_units(3.7 * table.unit_ms) == 3
+    assert table.budget_units(0.0) == 0

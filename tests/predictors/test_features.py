@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.architecture import Architecture, Attention, FeedForward, uniform
+from deploy.costs import activation_bytes, macs, weight_bytes
+from deploy.workload import Workload
+from devices.errors import UnknownName
+from predictors.features import ADDITIVE, COLUMNS, MIB, MILLION, Features
+
+NAMES = list(COLUMNS)
+ENCODER = Architecture(1000, 48, (Attention(3, 16), FeedForward(100), Attention(1, 16)), labels=3)
+WORKLOAD = Workload(2, 32)
+
+
+def columns(features: Features, architecture: Architecture, workload: Workload) -> dict[str, float]:
+    return dict(zip(NAMES, features.matrix([architecture], [workload])[0], strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_columns_agree_with_the_closed_form_costs(precision: str) -> None:
+    found = columns(Features(precision), ENCODER, WORKLOAD)
+    assert found["constant"] == 1
+    assert (found["attentions"], found["feed_forwards"]) == (2, 1)
+    assert found["gemm"] + found["scores"] == pytest.approx(macs(ENCODER, WORKLOAD) / MILLION)
+    assert found["weights"] == pytest.approx(weight_bytes(ENCODER, WORKLOAD, precision) / MIB)
+    moved = found["activations"] + 4 * found["softmax"] * MILLION / MIB
+    assert moved == pytest.approx(activation_bytes(ENCODER, WORKLOAD) / MIB)
+    assert found["softmax"] == pytest.approx(2 * 4 * 32**2 / MILLION)
+    assert found["spill"] == 0
+
+
+def test_tile_pads_both_sides_of_a_weight() -> None:
+    feed_forward = Features(tile=64).operator(FeedForward(65), 60, Workload(1, 10))
+    assert feed_forward[NAMES.index("gemm")] == pytest.approx(2 * 10 * 64 * 128 / MILLION)
+    exact = Features(tile=1).operator(FeedForward(65), 60, Workload(1, 10))
+    assert exact[NAMES.index("gemm")] == pytest.approx(2 * 10 * 60 * 65 / MILLION)
+
+
+def test_spill_is_what_exceeds_the_threshold() -> None:
+    weights = columns(Features(), ENCODER, WORKLOAD)["weights"]
+    spilling = columns(Features(spill=weights / 4), ENCODER, WORKLOAD)
+    assert spilling["spill"] == pytest.approx(weights * 3 / 4)
+
+
+def test_a_dropped_sub_layer_costs_nothing() -> None:
+    assert not Features().operator(None, 48, WORKLOAD).any()
+
+
+def test_unknown_precision_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="int8"):
+        Features("int7")
+
+
+@given(
+    heads=st.integers(1, 12),
+    width=st.integers(1, 3000),
+    tile=st.sampled_from([1, 16, 32, 64]),
+    length=st.integers(1, 256),
+)
+def test_features_are_non_negative_additive_and_grow(
+    heads: int, width: int, tile: int, length: int
+) -> None:
+    features, workload = Features(tile=tile, spill=1.0), Workload(1, length)
+    architecture = uniform(2, 192, 3, 700).with_operators(
+        [Attention(heads, 64), FeedForward(width)]
+    )
+    larger = architecture.with_operators([Attention(heads + 1, 64), FeedForward(width + 1)])
+    row, grown = features.matrix([architecture, larger], [workload, workload])
+    assert (row >= 0).all()
+    assert (grown >= row).all()
+    np.testing.assert_allclose(features.chain(architecture, workload).sum(0), row[:ADDITIVE])

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import gc
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from devices.errors import DeviceError
+from profiler import agent
+from profiler.archive import build_archive
+
+
+class Session:
+    """Takes the given nanoseconds, one after another, on a clock of its own."""
+
+    precision = "f32"
+
+    def __init__(self, *taken: int) -> None:
+        self.taken, self.now, self.seen = list(taken), 0, []  # type: ignore[var-annotated]
+
+    def clock(self) -> int:
+        return self.now
+
+    def run(self, inputs: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        self.seen.append((inputs, gc.isenabled()))
+        self.now += self.taken.pop(0)
+        return []
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Answers of an agent whose runtime gives out the session."""
+
+    def serve(session: Any, *requests: dict[str, Any]) -> list[dict[str, Any]]:
+        class Runtime:
+            def load(self, path: Path, _precision: str, _threads: int) -> Any:
+                if path.name == "missing":
+                    raise DeviceError("cannot load missing")
+                return session
+
+        monkeypatch.setattr(agent, "RUNTIMES", {"one": Runtime})
+        lines = io.BytesIO("".join(json.dumps(request) + "\n" for request in requests).encode())
+        answers = io.BytesIO()
+        agent.serve(lines, answers)
+        return [json.loads(line) for line in answers.getvalue().splitlines()]
+
+    return serve
+
+
+LOAD = {
+    "do": "load", "id": "a", "runtime": "one", "path": "file", "precision": "fp32", "threads": 1,
+    "batch": 2, "length": 50, "vocabulary": 7, "seed": 3,
+}  # fmt: skip
+VISIT = {"do": "visit", "id": "a", "runs": 3, "minimum_ms": 0.0}
+
+
+def test_a_visit_warms_up_and_then_takes_every_run(served: Any) -> None:
+    session = Session(900, 10, 20, 30)
+    assert served(session, LOAD, VISIT) == [{"precision": "f32"}, {"ns": [10, 20, 30]}]
+    assert [collected for _, collected in session.seen[1:]] == [False] * 3
+    assert gc.isenabled()
+
+
+def test_a_visit_goes_on_until_enough_time_is_spent(served: Any) -> None:
+    session = Session(1, *[400_000] * 9)
+    [_, answer] = served(session, LOAD, {**VISIT, "minimum_ms": 2.0})
+    assert answer["ns"] == [400_000] * 5
+
+
+def test_inputs_are_random_ids_below_the_vocabulary_from_the_seed(served: Any) -> None:
+    sessions = [Session(1, 1) for _ in range(3)]
+    visit = {**VISIT, "runs": 1}
+    for session, seed in zip(sessions, (3, 3, 4), strict=True):
+        served(session, {**LOAD, "seed": seed}, visit)
+    one, same, other = (session.seen[0][0] for session in sessions)
+    ids = one["input_ids"]
+    assert (ids.shape, ids.dtype) == ((2, 50), np.int64)
+    assert set(ids.ravel()) == set(range(7))
+    assert (one["attention_mask"] == 1).all()
+    assert (one["token_type_ids"] == 0).all()
+    np.testing.assert_array_equal(ids, same["input_ids"])
+    assert (ids != other["input_ids"]).any()
+
+
+def test_what_fails_is_answered_and_the_next_request_served(served: Any) -> None:
+    answers = served(
+        Session(), {**LOAD, "path": "missing"}, {"do": "dance"}, VISIT, LOAD, VISIT,
+        {"do": "unload", "id": "a"}, {"do": "stop"}, LOAD,
+    )  # fmt: skip
+    assert answers[0] == {"error": "cannot load missing"}
+    assert ["error" in answer for answer in answers] == [True, True, True, False, True, False]
+
+
+@pytest.mark.parametrize("kind", ["compute", "memory"])
+def test_canaries_take_time(served: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "_MOST_BYTES", 2**20)
+    request = {"do": "canary", "kind": kind}
+    assert all(answer["ns"] > 0 for answer in served(None, request, request))
+
+
+def test_the_archive_is_the_same_every_time_and_stands_alone(tmp_path: Path) -> None:
+    one, two = (build_archive(tmp_path / name) for name in ("one.pyz", "two.pyz"))
+    assert one.read_bytes() == two.read_bytes()
+    with zipfile.ZipFile(one) as archive:
+        assert {name.split("/")[0] for name in archive.namelist()} == {"__main__.py", "devices"}
+    alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    noisy = '{"do": "canary", "kind": "compute"}\n{"do": "stop"}\n'
+    done = subprocess.run(
+        [sys.executable, str(one)],
+        input=noisy, capture_output=True, text=True, cwd=tmp_path, env=alone, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["ns"] > 0
+
+
+def test_what_a_runtime_prints_does_not_reach_the_protocol(tmp_path: Path) -> None:
+    archive = build_archive(tmp_path / "agent.pyz")
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr(
+            "loud.py",
+            "import os, devices.runtimes as r\n"
+            "class Loud:\n"
+            "    def load(self, *_):\n"
+            "        print('python'); os.write(1, b'C library\\n'); os.system('echo a child')\n"
+            "        raise ValueError('done shouting')\n",
+        )
+    start = (
+        f"import sys, runpy; sys.path.insert(0, {str(archive)!r}); import loud;"
+        "from devices.runtimes import RUNTIMES; RUNTIMES._entries['loud'] = 'loud:Loud';"
+        f"runpy.run_path({str(archive)!r}, run_name='__main__')"
+    )
+    request = json.dumps({**LOAD, "runtime": "loud"}) + "\n"
+    done = subprocess.run(
+        [sys.executable, "-c", start], input=request, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == {"error": "ValueError: done shouting"}
+    for said in ("python", "C library", "a child"):
+        assert said in done.stderr

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.workload import Workload
+from devices.errors import DeviceError, UsageError
+from devices.target import Target
+from profiler import campaign
+from profiler.campaign import Job, run_campaign
+from profiler.store import Store
+from profiler.warnings import Doubt
+
+Jobs = Callable[..., list[Job]]
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a campaign in the middle."""
+
+
+def stop_after(visits: int) -> Callable[[int, int], None]:
+    def progress(done: int, _total: int) -> None:
+        if done == visits:
+            raise Interrupted
+
+    return progress
+
+
+def counts(store: Store, name: str = "c") -> list[int]:
+    return [len(m.visits) for m in store.measurements(campaign=name)]
+
+
+@pytest.mark.parametrize("device", ["fake", "fake:11"])
+def test_p20_finds_the_law_despite_noise_and_episodes(
+    jobs: Jobs, store: Store, law: Callable[[Job], float], device: str
+) -> None:
+    asked = jobs(f"{device}/fake/fp32@1", f"{device}/fake/int8@2")
+    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=15)
+    slowest = []
+    for job, measurement in zip(asked, measured, strict=True):
+        assert (measurement.target, measurement.architecture) == (job.target, job.architecture)
+        assert measurement.statistics.p20 == pytest.approx(law(job), rel=0.02)
+        assert measurement.statistics.visits == 15
+        assert measurement.precision == {"fp32": "f32", "int8": "int8"}[job.target.precision]
+        assert Doubt.VIRTUAL_CLOCK.value in measurement.warnings
+        slowest.append(max(min(v.milliseconds) for v in measurement.visits) / law(job))
+    assert sum(ratio > 1.4 for ratio in slowest) >= 2  # whole visits were slow
+
+
+def test_the_same_seed_gives_the_same_measurement(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake/fake/fp32@1")
+    one, two = (run_campaign(asked, store=store, campaign=name, seed=1, visits=2) for name in "ab")
+    for first, second in zip(one, two, strict=True):
+        assert [v.milliseconds for v in first.visits] == [v.milliseconds for v in second.visits]
+
+
+def test_every_visit_has_enough_runs(jobs: Jobs, store: Store) -> None:
+    for m in run_campaign(jobs("fake/fake/fp32@1"), store=store, campaign="c", seed=0, visits=2):
+        for visit in m.visits:
+            assert len(visit.milliseconds) >= campaign.RUNS
+            assert sum(visit.milliseconds) >= campaign.VISIT_MS
+
+
+def test_interrupted_it_keeps_every_visit_and_takes_none_twice(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
+    with pytest.raises(Interrupted):
+        run_campaign(asked, store=store, campaign="c", seed=0, visits=3, progress=stop_after(7))
+    assert sum(counts(store)) == 7
+    kept = [m.visits for m in store.measurements(campaign="c")]
+    heard: list[tuple[int, int]] = []
+    measured = run_campaign(
+        asked, store=store, campaign="c", seed=0, visits=3,
+        progress=lambda done, total: heard.append((done, total)),
+    )  # fmt: skip
+    assert counts(store) == [3, 3, 3, 3]
+    assert all(len(m.visits) == 3 for m in measured)
+    assert (heard[0], heard[-1]) == ((8, 12), (12, 12))
+    for before, after in zip(kept, store.measurements(campaign="c"), strict=True):
+        assert after.visits[: len(before)] == before
+
+
+def test_a_finished_campaign_starts_nothing(
+    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = jobs("fake/fake/fp32@1")
+    first = run_campaign(asked, store=store, campaign="c", seed=0, visits=2)
+    monkeypatch.setattr(campaign, "AgentClient", None)
+    assert run_campaign(asked, store=store, campaign="c", seed=0, visits=2) == first
+
+
+# Its standard input stays open, so that it waits where the test wants it.
+_CHILD = """
+import json, sys
+from pathlib import Path
+from deploy.architecture import Architecture
+from deploy.workload import Workload
+from devices.target import Target
+from profiler.campaign import Job, run_campaign
+from profiler.store import open_store
+
+request = json.loads(sys.stdin.readline())
+job = Job(Target.parse(request["target"]), Architecture.from_json(request["architecture"]),
+          Workload(1, 8), Path(request["path"]))
+
+def progress(done, total):
+    if done == 2:
+        print("ready", flush=True)
+        sys.stdin.read()  # until the test ends this process
+
+with open_store(Path(request["store"])) as store:
+    run_campaign([job], store=store, campaign="c", seed=0, visits=4, progress=progress)
+"""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_a_signal_costs_no_visit(jobs: Jobs, tmp_path: Path, ending: signal.Signals) -> None:
+    (job, _) = jobs("fake/fake/fp32@1")
+    path = tmp_path / "s.sqlite"
+    request = {
+        "target": str(job.target), "architecture": job.architecture.to_json(),
+        "path": str(job.path), "store": str(path),
+    }  # fmt: skip
+    root = Path(campaign.__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, "-c", _CHILD], cwd=root, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(json.dumps(request) + "\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(ending)
+        child.wait(30)
+    with Store(path) as store:
+        assert counts(store) == [2]
+        run_campaign([job], store=store, campaign="c", seed=0, visits=4)
+        assert counts(store) == [4]
+
+
+def test_jobs_that_are_alike_are_measured_once(jobs: Jobs, store: Store, tmp_path: Path) -> None:
+    first, other = jobs("fake/fake/fp32@1")
+    twin = replace(first, path=tmp_path / "the-same-encoder-elsewhere.onnx")
+    measured = run_campaign([first, other, twin], store=store, campaign="c", seed=0, visits=2)
+    assert counts(store) == [2, 2]
+    assert measured[0] == measured[2] != measured[1]
+
+
+def test_blocks_bound_what_is_loaded_at_once(
+    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
+    monkeypatch.setattr(campaign, "LOADED_BYTES", 1)
+    assert [len(block) for block in campaign._blocks(asked)] == [1, 1, 1, 1]
+    run_campaign(asked, store=store, campaign="c", seed=0, visits=2)
+    assert counts(store) == [2, 2, 2, 2]
+
+
+def test_real_targets_are_spread_and_watched_by_canaries(jobs: Jobs, store: Store) -> None:
+    (job, _) = jobs("fake/fake/fp32@1")
+    real = replace(job, target=Target("local", "onnxruntime", "fp32", 1))
+    waited: list[float] = []
+    measured = run_campaign(
+        [real, job], store=store, campaign="c", seed=0, visits=3, spread_seconds=1000.0,
+        pause=waited.append,
+    )  # fmt: skip
+    assert len(waited) == 2  # between three rounds
+    assert all(0 < seconds <= 500 for seconds in waited)
+    assert all(len(m.visits) == 3 for m in measured)
+    with sqlite3.connect(store.path) as connection:
+        rows = connection.execute("SELECT target, kind, milliseconds FROM canary").fetchall()
+    connection.close()
+    assert {(target, kind) for target, kind, _ in rows} == {
+        (str(real.target), "compute"), (str(real.target), "memory")
+    }  # fmt: skip
+    assert len(rows) == 6
+    assert all(ms > 0 for _, _, ms in rows)
+
+
+def test_a_virtual_clock_waits_for_nobody(jobs: Jobs, store: Store) -> None:
+    def pause(_seconds: float) -> None:
+        raise AssertionError("it waited")
+
+    run_campaign(
+        jobs("fake/fake/fp32@1"), store=store, campaign="c", seed=0, visits=2,
+        spread_seconds=1000.0, pause=pause,
+    )  # fmt: skip
+
+
+def test_what_cannot_be_measured_is_said_before_anything_starts(jobs: Jobs, store: Store) -> None:
+    (job, _) = jobs("fake/fake/fp32@1")
+    long = replace(job, workload=Workload(1, 99))
+    with pytest.raises(UsageError, match="Length 99 is more than the 16 positions"):
+        run_campaign([long], store=store, campaign="c", seed=0)
+    with pytest.raises(UsageError, match="not 0"):
+        run_campaign([job], store=store, campaign="c", seed=0, visits=0)
+    with pytest.raises(DeviceError, match="gone"):
+        run_campaign([replace(job, path=Path("/gone.onnx"))], store=store, campaign="c", seed=0)
+    assert run_campaign([], store=store, campaign="c", seed=0) == []
+
+
+def test_rounds_are_shuffled_by_the_seed_and_hold_everything_once(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
+
+    def order(name: str, seed: int) -> list[int]:
+        run_campaign(asked, store=store, campaign=name, seed=seed, visits=4)
+        with sqlite3.connect(store.path) as connection:
+            rows = connection.execute(
+                "SELECT subject.target, digest FROM visit JOIN subject ON subject.id = subject "
+                "WHERE campaign = ? ORDER BY visit.id", (name,)
+            ).fetchall()  # fmt: skip
+        connection.close()
+        names = [(str(job.target), job.architecture.digest) for job in asked]
+        return [names.index(row) for row in rows]
+
+    first = order("a", 0)
+    rounds = [first[start : start + 4] for start in range(0, 16, 4)]
+    assert all(sorted(taken) == [0, 1, 2, 3] for taken in rounds)
+    assert len(set(map(tuple, rounds))) > 1
+    assert order("b", 0) == first
+    assert order("c", 1) != first
