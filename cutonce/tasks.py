@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from deploy.task import Task
+import numpy as np
+
+from deploy.task import Predict, Task
 from devices.errors import ModelError
+from devices.runtimes import Arrays
 from elastic.families import LoadedModel
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def load_task(
@@ -73,3 +79,14 @@ def task_again(record: Mapping[str, Any] | None, tokenizer: Path) -> Task | None
         max_length=record["max_length"],
         seed=record["seed"],
     )
+
+
+def predict_with(model: nn.Module) -> Predict:
+    """A function from input arrays to ``model``'s logits, for Task.evaluate."""
+    import torch
+
+    def predict(inputs: Arrays) -> np.ndarray[Any, Any]:
+        with torch.inference_mode():
+            return model(**{k: torch.from_numpy(v) for k, v in inputs.items()}).float().numpy()
+
+    return predict

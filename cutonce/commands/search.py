@@ -55,7 +55,8 @@ def search(
         BudgetUnreachable: no sub-network fits a budget.
     """
     from cutonce.runs import Run
-    from cutonce.searching import Setting, search_flow
+    from cutonce.searching import search_flow
+    from cutonce.setting import Setting
     from cutonce.tasks import load_task
     from deploy.export_pool import ExportPool
     from elastic.families import load

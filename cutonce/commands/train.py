@@ -99,7 +99,7 @@ def train(
 
 def score(task: Task, encoder: Any) -> dict[str, float]:
     """The task's metrics of ``encoder`` on the report split."""
-    from cutonce.searching import predict_with
+    from cutonce.tasks import predict_with
 
     return task.evaluate(predict_with(encoder), "report")
 

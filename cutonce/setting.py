@@ -1,0 +1,30 @@
+"""What one search works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cutonce.runs import Run
+from deploy.export_pool import ExportPool
+from deploy.task import Task
+from deploy.workload import Workload
+from elastic.families import LoadedModel
+from elastic.search.budget import Budget
+from profiler.store import Store
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one search works with."""
+
+    model: LoadedModel
+    task: Task
+    workload: Workload
+    budgets: tuple[Budget, ...]
+    store: Store
+    pool: ExportPool
+    run: Run
+    visits: int
+    rounds: int
+    epochs: float
+    seed: int
