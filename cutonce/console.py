@@ -25,8 +25,18 @@ def talk(text: str) -> None:
     _stderr().print(text, markup=False)
 
 
-def _ignore(_done: int, _total: int) -> None:
-    """Progress that nobody sees."""
+def _by_quarters(label: str) -> Advance:
+    """Progress for a log: a line at each quarter of what is long enough to have quarters."""
+    said = 0
+
+    def advance(done: int, total: int) -> None:
+        nonlocal said
+        quarter = 4 * done // total
+        if total >= 100 and said < quarter < 4:
+            said = quarter
+            talk(f"{label} … {25 * quarter} %")
+
+    return advance
 
 
 @contextmanager
@@ -34,7 +44,7 @@ def progress(label: str) -> Iterator[Advance]:
     """A progress bar on stderr while the block runs; a single line where stderr is no terminal."""
     if not _stderr().is_terminal:
         talk(f"{label} …")
-        yield _ignore
+        yield _by_quarters(label)
         return
     columns = (
         TextColumn("{task.description}"),

@@ -40,7 +40,7 @@ def evidence(
     """What run.json holds. The report split is looked at here, and nowhere before."""
     dense = setting.model.encoder
     dense_metrics = _metrics(setting.task, dense, dense)
-    measured = {cut.budget.target: cut.dense for cut in cuts}
+    measured = {cut.budget.target: cut.start.measurement for cut in cuts}
     return {
         "cutonce": __version__,
         "source": setting.model.source,
@@ -107,32 +107,26 @@ def _budget_evidence(
     setting: Setting, space: SearchSpace, errors: Errors, cut: Cut, name: str
 ) -> dict[str, Any]:
     encoder = Encoder.from_pretrained(setting.run.path / "subnets" / name)
-    if cut.keeps_dense:
-        choice, measurement, speedup = tuple(space.dense), cut.dense, 1.0
-        status = "dense meets it"
-    else:
-        step = cut.best(errors)
-        choice, measurement, speedup = step.choice, step.measurement, step.speedup
-        status = "met" if cut.fits(step) else "missed"
-    statistics = measurement.statistics
+    step = cut.chosen(errors)
+    met = "dense meets it" if cut.keeps_dense else "met"
     return {
         "budget": cut.budget.text,
         "name": name,
         "target": str(cut.budget.target),
-        "limit": cut.limit,
+        "limit": step.limit,
         "bound": cut.budget.bound,
-        "status": status,
+        "status": met if step.fits else "missed",
         "subnet": f"subnets/{name}",
-        "chain": chain_text(space.chain(choice)),
+        "chain": chain_text(space.chain(step.choice)),
         "architecture": encoder.architecture.to_json(),
         "parameters": parameters(encoder.architecture),
         "size_bytes": 4 * parameters(encoder.architecture),
-        "predicted": dict(zip(("lower", "ms", "upper"), cut.table.predict(choice), strict=True)),
-        "measured": statistics.to_json(),
-        "within": measurement.within(cut.limit),
-        "speedup": speedup,
+        "predicted": dict(zip(("lower", "ms", "upper"), step.predicted, strict=True)),
+        "measured": step.measurement.statistics.to_json(),
+        "within": step.measurement.within(step.limit),
+        "speedup": step.speedup,
         "metrics": _metrics(setting.task, encoder, setting.model.encoder),
-        "rounds": [step.to_json(space, cut.budget) for step in cut.rounds],
+        "rounds": [step.to_json(space) for step in cut.rounds],
     }
 
 

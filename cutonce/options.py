@@ -16,10 +16,10 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=int, default=128, help="tokens per sequence (default 128)")
 
 
-def add_measuring(parser: argparse.ArgumentParser, visits: int = 9) -> None:
+def add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, help="measurement store (default: the user's own)")
     parser.add_argument(
-        "--visits", type=int, default=visits, help=f"visits per configuration (default {visits})"
+        "--visits", type=int, default=15, help="visits per configuration (default 15)"
     )
 
 

@@ -24,6 +24,11 @@ from profiler.store import Store
 PARITY_EXAMPLES = 64
 
 
+def new_campaign(command: str) -> str:
+    """The name of a campaign of its own, so that what it measures is measured anew."""
+    return f"{command}/{secrets.token_hex(6)}"
+
+
 @dataclass(frozen=True)
 class Subject:
     """An exported file, where it runs, and the encoder that it must agree with."""
@@ -61,17 +66,16 @@ def latencies(
     subjects: Sequence[Subject],
     *,
     store: Store,
-    name: str,
+    campaign: str,
     visits: int,
     seed: int,
     progress: Callable[[int, int], None],
 ) -> list[Measurement]:
-    """All subjects measured in one interleaved campaign, anew at every call."""
+    """All subjects measured in one interleaved campaign; visits that it has already count."""
     jobs = [
         Job(subject.target, subject.encoder.architecture, subject.workload, subject.exported.path)
         for subject in subjects
     ]
-    campaign = f"{name}/{secrets.token_hex(6)}"
     return run_campaign(
         jobs, store=store, campaign=campaign, seed=seed, visits=visits, progress=progress
     )

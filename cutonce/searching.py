@@ -17,7 +17,7 @@ from devices.files import write_json
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance import IMPORTANCES
-from elastic.recipes.distil import distil
+from elastic.recipes.distil import Lesson, distil
 from elastic.search.knapsack import front
 from elastic.search.loop import Cut, Deployment, chain_text, cut_to_budgets
 from elastic.search.sensitivity import kl, module_errors
@@ -59,8 +59,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     )
     evaluated = evaluate_front(setting, elastic, space, errors, cuts)
     for cut in cuts:
-        chosen = cut.dense if cut.keeps_dense else cut.best(errors).measurement
-        for warning in chosen.warnings:
+        for warning in cut.chosen(errors).measurement.warnings:
             warn(f"{cut.budget.text}: {warning}")
     names = recover(setting, elastic, space, errors, cuts)
     return evidence(setting, space, errors, predictors, cuts, names, evaluated, warnings)
@@ -151,20 +150,21 @@ def recover(
 ) -> list[str]:
     """Extract, briefly distil and save the chosen network of every budget; returns their names."""
     names = []
+    lesson: Lesson | None = None
     for cut in cuts:
         name = cut.budget.name
         names.append(name)
         directory = setting.run.path / "subnets" / name
         if directory.exists():
             continue
-        choice = tuple(space.dense) if cut.keeps_dense else cut.best(errors).choice
+        choice = cut.chosen(errors).choice
         student = elastic.extract(space.chain(choice))
         if not cut.keeps_dense and setting.epochs > 0:
             with progress(f"distilling {name}") as advance:
+                lesson = lesson or Lesson(setting.model.encoder, setting.task)
                 distil(
                     student,
-                    setting.model.encoder,
-                    setting.task,
+                    lesson,
                     epochs=setting.epochs,
                     seed=setting.seed,
                     out=setting.run.work / "distil" / name,
@@ -175,7 +175,7 @@ def recover(
             student,
             tokenizer=setting.model.tokenizer,
             budget=cut.budget,
-            limit=cut.limit,
+            limit=cut.chosen(errors).limit,
             workload=setting.workload,
             chain=chain_text(space.chain(choice)),
             source=setting.model.source,

@@ -26,8 +26,8 @@ from profiler.client import AgentClient
 from profiler.measurement import Measurement, Visit
 from profiler.store import Store
 
-RUNS = 3
-VISIT_MS = 5.0
+RUNS = 5
+VISIT_MS = 15.0
 LOADED_BYTES = 2 * 2**30  # of files loaded at once; more jobs than fit are measured block by block
 
 Progress = Callable[[int, int], None]

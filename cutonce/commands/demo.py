@@ -18,8 +18,9 @@ SHAPE = "L4-H192-A4-F768"
 VOCABULARY = 6000
 MAX_LENGTH = 64
 LENGTH = 64
-DENSE_EPOCHS = 5.0
-CUT_EPOCHS = 2.0
+DENSE_EPOCHS = 4.0
+CUT_EPOCHS = 1.0
+ROUNDS = 3
 RUNTIMES = ("onnxruntime", "openvino")
 FRACTIONS = (0.7, 0.5)
 
@@ -53,7 +54,7 @@ def demo(
             **columns,
             max_length=MAX_LENGTH,
             epochs=DENSE_EPOCHS,
-            learning_rate=5e-4,
+            learning_rate=7e-4,
             out=dense,
             seed=seed,
         )
@@ -66,6 +67,7 @@ def demo(
         max_length=MAX_LENGTH,
         length=LENGTH,
         epochs=CUT_EPOCHS,
+        rounds=ROUNDS,
         store=store or out / "measurements.sqlite",
         out=run,
         seed=seed,
@@ -78,7 +80,7 @@ def demo(
             export(run / entry["subnet"], store=store or out / "measurements.sqlite", seed=seed)
         artifacts.append(directory)
     talk("4/5 verifying")
-    checked = verify(artifacts, visits=9, store=store or out / "measurements.sqlite", seed=seed)
+    checked = verify(artifacts, store=store or out / "measurements.sqlite", seed=seed)
     talk("5/5 writing the report")
     page = report(run)["page"]
     return {"baselines": baselines, "search": found, "verify": checked, "report": page}

@@ -24,7 +24,7 @@ def export(
     target: str | None = None,
     batch: int | None = None,
     length: int | None = None,
-    visits: int = 9,
+    visits: int = 15,
     store: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -73,7 +73,12 @@ def export(
         metrics = proof.metrics(subject, task) if task and task.source["label"] else None
         with open_store(store) as opened, progress("measuring") as advance:
             [measured] = proof.latencies(
-                [subject], store=opened, name="export", visits=visits, seed=seed, progress=advance
+                [subject],
+                store=opened,
+                campaign=proof.new_campaign("export"),
+                visits=visits,
+                seed=seed,
+                progress=advance,
             )
         latency = {
             **measured.statistics.to_json(),

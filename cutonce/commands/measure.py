@@ -85,7 +85,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--strict", action="store_true", help="exit 3 on any warning")
     add_workload(parser)
-    add_measuring(parser, visits=15)
+    add_measuring(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:

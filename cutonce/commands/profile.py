@@ -25,7 +25,7 @@ def profile(
     configurations: int = 14,
     batch: int = 1,
     length: int = 128,
-    visits: int = 9,
+    visits: int = 15,
     store: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def search(
     length: int = 128,
     rounds: int = 4,
     epochs: float = 2.0,
-    visits: int = 9,
+    visits: int = 15,
     store: Path | None = None,
     out: Path = Path("cutonce-run"),
     seed: int = 0,

@@ -139,13 +139,14 @@ def _distil(
     from cutonce.tasks import load_task
     from devices.files import whole_directory, write_json
     from elastic.families import load
-    from elastic.recipes.distil import distil
+    from elastic.recipes.distil import Lesson, distil
 
     student, dense = load(model), load(teacher)
     known = load_task(dense, **described)
     unfinished = out.with_name(f".{out.name}.training")
     with progress(f"distilling {out.name}") as advance:
-        distil(student.encoder, dense.encoder, known, out=unfinished, progress=advance, **settings)
+        lesson = Lesson(dense.encoder, known)
+        distil(student.encoder, lesson, out=unfinished, progress=advance, **settings)
     with whole_directory(out) as place:
         student.encoder.save_pretrained(place)
         if student.tokenizer is not None:

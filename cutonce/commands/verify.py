@@ -6,13 +6,14 @@ All artifacts are measured in one interleaved campaign. Exit code 3 when one doe
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cutonce.console import milliseconds, progress, show_table, talk
 from cutonce.options import add_measuring
 
+ATTEMPTS = 3  # see verify
 METRIC_TOLERANCE = 0.005  # accuracy may differ so much between the machines that ran it
 
 
@@ -24,6 +25,10 @@ def verify(
     seed: int = 0,
 ) -> dict[str, Any]:
     """What was checked of every artifact, and whether all of it holds.
+
+    Where a budget is missed, more visits are added to those taken, twice at most, and the statistics
+    are over all of them: an intrinsic latency is what undisturbed visits show, and a slow episode of
+    the machine can outlast one campaign.
 
     Raises:
         ArtifactError: a directory is no artifact, or a file of it was changed.
@@ -40,10 +45,22 @@ def verify(
     for artifact, subject in zip(artifacts, subjects, strict=True):
         with progress(f"parity and metric of {artifact.directory.name}"):
             rows.append(_check(artifact, subject))
-    with open_store(store) as opened, progress("measuring") as advance:
-        measured = proof.latencies(
-            subjects, store=opened, name="verify", visits=visits, seed=seed, progress=advance
-        )
+    campaign = proof.new_campaign("verify")
+    with open_store(store) as opened:
+        for attempt in range(1, ATTEMPTS + 1):
+            with progress(
+                "measuring" if attempt == 1 else "measuring more: a budget is missed"
+            ) as go:
+                measured = proof.latencies(
+                    subjects,
+                    store=opened,
+                    campaign=campaign,
+                    visits=attempt * visits,
+                    seed=seed + attempt,
+                    progress=go,
+                )
+            if all(map(_meets, artifacts, measured)):
+                break
     for row, artifact, measurement in zip(rows, artifacts, measured, strict=True):
         _judge(row, artifact, measurement)
     return {"artifacts": rows, "holds": all(row["holds"] for row in rows)}
@@ -76,6 +93,19 @@ def _check(artifact: Any, subject: Any) -> dict[str, Any]:
     return row
 
 
+def _bounded(promised: Mapping[str, Any], measurement: Any) -> tuple[str, float]:
+    """What the artifact's budget bounds, and its milliseconds here."""
+    bound = str(promised.get("bound", "intrinsic"))
+    statistics = measurement.statistics
+    return bound, statistics.p90 if bound == "p90" else statistics.p20
+
+
+def _meets(artifact: Any, measurement: Any) -> bool:
+    promised = artifact.reports.get("latency") or {}
+    limit = promised.get("limit")
+    return limit is None or _bounded(promised, measurement)[1] <= limit
+
+
 def _judge(row: dict[str, Any], artifact: Any, measurement: Any) -> None:
     statistics = measurement.statistics
     row["measured"] = statistics.to_json()
@@ -84,8 +114,7 @@ def _judge(row: dict[str, Any], artifact: Any, measurement: Any) -> None:
     limit = promised.get("limit")
     row["limit"] = limit
     if limit is not None:
-        bound = promised.get("bound", "intrinsic")
-        value = statistics.p90 if bound == "p90" else statistics.p20
+        bound, value = _bounded(promised, measurement)
         row["within"] = measurement.within(limit)
         row["budget_met"] = value <= limit
         if not row["budget_met"]:
@@ -102,7 +131,7 @@ def _judge(row: dict[str, Any], artifact: Any, measurement: Any) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directories", nargs="+", metavar="DIR", help="artifact directories")
-    add_measuring(parser, visits=15)
+    add_measuring(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:

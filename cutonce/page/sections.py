@@ -47,9 +47,9 @@ _OPERATORS = (
 )
 _KEPT = "The fuller the shade, the larger the share of the dense sub-layer; – is a dropped one."
 _ROUNDS = (
-    "Each network was decoded from predictions under the allowed latency, exported and measured; "
-    "the ratio of limit to measurement moved the allowance of the next. Measured is the quantile "
-    "that the budget bounds."
+    "Each network was decoded from predictions, exported and measured beside the dense model; the "
+    "ratio of limit to measurement moved what the next one was allowed. Measured is the quantile "
+    "that the budget bounds, and a limit relative to the dense model is relative to it there."
 )
 _PROOFS = (
     "Each file was reloaded in a fresh process and compared with its encoder, over the cases that "

@@ -31,8 +31,7 @@ STATES = 1.0  # weight of the first token's states
 
 def distil(
     student: Encoder,
-    teacher: Encoder,
-    task: Task,
+    lesson: Lesson,
     *,
     epochs: float = 2.0,
     learning_rate: float | None = None,
@@ -41,7 +40,7 @@ def distil(
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Train ``student`` in place towards ``teacher`` on the task's train split.
+    """Train ``student`` in place towards the lesson's teacher on its task's train split.
 
     Args:
         learning_rate: None means 5e-5 at hidden size 768, and more for narrower models in inverse
@@ -52,7 +51,7 @@ def distil(
     Raises:
         UsageError: student and teacher have different hidden sizes or labels.
     """
-    mine, theirs = student.architecture, teacher.architecture
+    mine, theirs = student.architecture, lesson.teacher
     if (mine.hidden, mine.labels) != (theirs.hidden, theirs.labels):
         raise UsageError(
             f"A student of hidden size {mine.hidden} with {mine.labels} labels cannot follow a "
@@ -60,8 +59,8 @@ def distil(
         )
     fit(
         student,
-        task,
-        loss=_Lesson(teacher, task),
+        lesson.task,
+        loss=lesson,
         epochs=epochs,
         learning_rate=learning_rate or 5e-5 * 768 / mine.hidden,
         batch_size=batch_size,
@@ -71,11 +70,14 @@ def distil(
     )
 
 
-class _Lesson:
-    """The loss against what the teacher says on every training example."""
+class Lesson:
+    """What a teacher says on every training example, and the loss against it.
+
+    Made once, it serves any number of students.
+    """
 
     def __init__(self, teacher: Encoder, task: Task) -> None:
-        self.labels = teacher.architecture.labels
+        self.task, self.teacher = task, teacher.architecture
         # The first token's states hold all that the head reads; half precision halves the memory.
         self.states = torch.from_numpy(task.logits(_first_states(teacher), "train")).half()
         with evaluating(teacher), torch.inference_mode():
@@ -89,8 +91,9 @@ class _Lesson:
         logits = student.pool(encoded)
         wanted = self.logits[index].to(logits)
         loss = STATES * (encoded[:, 0] - self.states[index].to(logits)).square().mean()
-        soft = TEMPERATURE**2 * divergence(self.labels, wanted, logits, TEMPERATURE).mean()
-        if self.labels < 2 or "labels" not in batch:
+        labels = self.teacher.labels
+        soft = TEMPERATURE**2 * divergence(labels, wanted, logits, TEMPERATURE).mean()
+        if labels < 2 or "labels" not in batch:
             return loss + soft
         hard = nn.functional.cross_entropy(logits, batch["labels"])
         return loss + (1 - ALPHA) * soft + ALPHA * hard

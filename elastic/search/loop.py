@@ -14,15 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.errors import BudgetUnreachable
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.search.budget import Budget
-from elastic.search.knapsack import cheapest, decode
+from elastic.search.knapsack import Errors, cheapest, decode
 from elastic.space import Chain, Choice, SearchSpace, size_of
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
@@ -37,72 +35,89 @@ DRIFT = 0.05  # change of the dense model between campaigns that is worth a warn
 
 @dataclass(frozen=True)
 class Round:
-    """One decoding and what became of it; milliseconds.
+    """One network measured for one budget; milliseconds.
 
     Attributes:
-        allowed: the limit that the decoding was given.
         predicted: lower end, value and upper end of the prediction.
         dense: the dense model, measured in the same campaign as ``measurement``.
     """
 
+    budget: Budget
     choice: Choice
-    allowed: float
     predicted: tuple[float, float, float]
     measurement: Measurement
     dense: Measurement
+
+    @property
+    def limit(self) -> float:
+        """What the budget allows; where it is relative, relative to ``dense``."""
+        return self.budget.limit(self.dense)
+
+    @property
+    def measured(self) -> float:
+        """What the budget bounds."""
+        return self.budget.bounded(self.measurement)
+
+    @property
+    def fits(self) -> bool:
+        return self.measured <= self.limit
 
     @property
     def speedup(self) -> float:
         """How many times faster than the dense model, both measured side by side."""
         return self.dense.statistics.p20 / self.measurement.statistics.p20
 
-    def to_json(self, space: SearchSpace, budget: Budget) -> dict[str, Any]:
+    def to_json(self, space: SearchSpace) -> dict[str, Any]:
         lower, ms, upper = self.predicted
         return {
             "chain": chain_text(space.chain(self.choice)),
-            "allowed": self.allowed,
+            "limit": self.limit,
             "predicted": ms,
             "lower": lower,
             "upper": upper,
-            "measured": budget.bounded(self.measurement),
+            "measured": self.measured,
         }
 
 
 @dataclass
 class Cut:
-    """The search for one budget: its limit in milliseconds, and every round so far."""
+    """The search for one budget.
+
+    Attributes:
+        start: the dense model as a round of its own.
+        allowed: what the next decoding may be predicted to take, at the upper end.
+        rounds: every network measured so far.
+    """
 
     budget: Budget
-    limit: float
-    dense: Measurement
     table: CostTable
+    start: Round
+    allowed: float
     rounds: list[Round] = field(default_factory=list)
-    allowed: float = 0.0
     done: bool = False
 
     @property
     def keeps_dense(self) -> bool:
-        return self.budget.bounded(self.dense) <= self.limit
+        return self.start.fits
 
-    def fits(self, step: Round) -> bool:
-        return self.budget.bounded(step.measurement) <= self.limit
-
-    def best(self, errors: Sequence[np.ndarray[Any, Any]]) -> Round:
-        """The fitting round of least predicted error, or the fastest round where none fits."""
-        fitting = [step for step in self.rounds if self.fits(step)]
+    def chosen(self, errors: Errors) -> Round:
+        """The dense model where it fits; else the fitting round of least predicted error, or the
+        round nearest to its limit where none fits."""
+        if self.keeps_dense:
+            return self.start
+        fitting = [step for step in self.rounds if step.fits]
         if fitting:
             return min(fitting, key=lambda step: error_of(errors, step.choice))
-        return min(self.rounds, key=lambda step: self.budget.bounded(step.measurement))
+        return min(self.rounds, key=lambda step: step.measured / step.limit)
 
     def feed_back(self, step: Round) -> None:
         """Move the allowance by what was measured; done when it fits without slack to use."""
         self.rounds.append(step)
-        measured = self.budget.bounded(step.measurement)
-        self.done = (1 - SLACK) * self.limit <= measured <= self.limit
-        self.allowed *= AIM * self.limit / measured
+        self.done = (1 - SLACK) * step.limit <= step.measured <= step.limit
+        self.allowed = step.predicted[2] * AIM * step.limit / step.measured
 
 
-def error_of(errors: Sequence[np.ndarray[Any, Any]], choice: Choice) -> float:
+def error_of(errors: Errors, choice: Choice) -> float:
     """The additive error that the decoding minimised."""
     return float(sum(errors[position][level] for position, level in enumerate(choice)))
 
@@ -136,9 +151,19 @@ class Deployment:
         self.store, self.pool, self.campaign, self.work = store, pool, campaign, work
         self.visits, self.seed, self.progress = visits, seed, progress
 
+    def dense(self, name: str, targets: Sequence[Target]) -> dict[Target, Measurement]:
+        """The dense model as the campaign ``name`` measures it, on every target."""
+        unique = list(dict.fromkeys(targets))
+        measured = self.measure(name, [(target, self.space.dense) for target in unique])
+        return dict(zip(unique, measured, strict=True))
+
     def measure(self, name: str, wanted: Sequence[tuple[Target, Choice]]) -> list[Measurement]:
-        """Measure every (target, choice) in one interleaved campaign, in the given order."""
-        unique = list(dict.fromkeys(wanted))
+        """Measure every (target, choice) in one interleaved campaign, in the given order.
+
+        The dense model is measured beside them on every target.
+        """
+        beside = [(target, self.space.dense) for target, _ in wanted]
+        unique = list(dict.fromkeys([*beside, *wanted]))
         requests = [
             ExportRequest(
                 self._extract(choice), target.runtime, target.precision, self._place(choice)
@@ -176,7 +201,7 @@ class Deployment:
 
 def cut_to_budgets(
     deployment: Deployment,
-    errors: Sequence[np.ndarray[Any, Any]],
+    errors: Errors,
     predictors: Mapping[Target, LatencyPredictor],
     budgets: Sequence[Budget],
     *,
@@ -195,48 +220,49 @@ def cut_to_budgets(
         BudgetUnreachable: not even the cheapest sub-network is predicted to fit a budget.
     """
     space = deployment.space
-    dense_choice = tuple(space.dense)
     targets = list(dict.fromkeys(budget.target for budget in budgets))
-    dense = dict(
-        zip(targets, deployment.measure("dense", [(t, dense_choice) for t in targets]), strict=True)
-    )
+    dense = deployment.dense("dense", targets)
     tables = {
         t: predictors[t].table(space.base, space.choices, deployment.workload) for t in targets
     }
     cuts = [
-        Cut(budget, budget.limit(dense[budget.target]), dense[budget.target], tables[budget.target])
-        for budget in budgets
+        _begin(budget, tables[budget.target], dense[budget.target], space) for budget in budgets
     ]
-    for cut in cuts:
-        cut.done, cut.allowed = cut.keeps_dense, cut.limit
     for number in range(1, rounds + 1):
         steps = [(cut, choice) for cut in cuts if not cut.done for choice in _next(cut, errors)]
         if not steps:
             break
         wanted = [(cut.budget.target, choice) for cut, choice in steps]
-        beside = [(t, dense_choice) for t in dict.fromkeys(target for target, _ in wanted)]
-        measured = deployment.measure(f"round {number}", [*beside, *wanted])
-        again = dict(zip((target for target, _ in beside), measured, strict=False))
-        for target, measurement in again.items():
+        measured = deployment.measure(f"round {number}", wanted)
+        beside = deployment.dense(f"round {number}", [target for target, _ in wanted])
+        for target, measurement in beside.items():
             _check_drift(target, dense[target], measurement, warn)
-        for (cut, choice), measurement in zip(steps, measured[len(beside) :], strict=True):
+        for (cut, choice), measurement in zip(steps, measured, strict=True):
             predicted = cut.table.predict(choice)
-            beside_it = again[cut.budget.target]
-            cut.feed_back(Round(choice, cut.allowed, predicted, measurement, beside_it))
+            reference = beside[cut.budget.target]
+            cut.feed_back(Round(cut.budget, choice, predicted, measurement, reference))
     return cuts
 
 
-def _next(cut: Cut, errors: Sequence[np.ndarray[Any, Any]]) -> list[Choice]:
+def _begin(budget: Budget, table: CostTable, dense: Measurement, space: SearchSpace) -> Cut:
+    start = Round(budget, space.dense, table.predict(space.dense), dense, dense)
+    # What is asked relative to the dense model is decoded on the predictor's own scale: the machine
+    # may have been quicker or slower when it was profiled.
+    allowed = budget.value * start.predicted[1] if budget.relative else start.limit
+    return Cut(budget, table, start, allowed, done=start.fits)
+
+
+def _next(cut: Cut, errors: Errors) -> list[Choice]:
     """The next network to measure, or none where the decoding repeats itself."""
     choice = decode(errors, cut.table, cut.allowed)
     if choice is None:
         least = cheapest(cut.table)
         _, ms, upper = cut.table.predict(least)
-        if not cut.rounds and ms > cut.limit:
+        if not cut.rounds and ms > cut.allowed:
             raise BudgetUnreachable(
-                f"No sub-network fits {cut.budget.text} ({cut.limit:.3g} ms): the fastest reachable is "
-                f"predicted at {ms:.3g} ms, at most {upper:.3g} ms; raise the budget to that, choose a "
-                "faster target, or start from a smaller model."
+                f"No sub-network fits {cut.budget.text} ({cut.start.limit:.3g} ms): the fastest "
+                f"reachable is predicted at {ms:.3g} ms, at most {upper:.3g} ms; raise the "
+                "budget to that, choose a faster target, or start from a smaller model."
             )
         choice = least
     choice = tuple(int(level) for level in choice)

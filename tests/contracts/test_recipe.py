@@ -14,6 +14,7 @@ from deploy.task import Task
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.families import load
 from elastic.recipes import RECIPES
+from elastic.recipes.distil import Lesson
 
 FRUIT, TOOLS = ["apple", "pear", "plum"], ["hammer", "saw", "drill"]
 FILLER = ["the", "red", "old", "is", "near"]
@@ -92,7 +93,12 @@ class Distil:
             for parameter in student.classifier.parameters():
                 parameter.zero_()  # at chance before it is trained
         RECIPES.get("distil")(
-            student, self.teacher, self.task, out=out, epochs=epochs, progress=progress, **SETTINGS
+            student,
+            Lesson(self.teacher, self.task),
+            out=out,
+            epochs=epochs,
+            progress=progress,
+            **SETTINGS,
         )
         return student
 

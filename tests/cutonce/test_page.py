@@ -75,8 +75,8 @@ def budget(text: str, chain: list[str], slack: float, status: str) -> dict[str, 
     allowed = measured["p20"] * slack
     bound = "p90" if limit.endswith("p90") else "intrinsic"
     bounded = measured["p90" if bound == "p90" else "p20"]
-    step = {"chain": chain, "allowed": allowed, **ms, "measured": bounded}
-    first = {**step, "allowed": 1.1 * allowed, "measured": 1.07 * bounded}
+    step = {"chain": chain, "limit": allowed, **ms, "measured": bounded}
+    first = {**step, "measured": 1.07 * bounded}
     return {
         "budget": text, "name": text.replace("/", "-").replace("=", "-"), "target": target,
         "limit": allowed, "bound": bound,

@@ -3,7 +3,7 @@ import torch
 
 from devices.errors import UsageError
 from elastic.elastic_encoder import ElasticEncoder
-from elastic.recipes.distil import distil
+from elastic.recipes.distil import Lesson, distil
 from elastic.tensors import tensors
 
 
@@ -32,14 +32,14 @@ def test_the_student_comes_closer_with_or_without_labels(cut, make_task, labels,
     teacher, student = cut(labels)
     task = make_task(label=column)
     before = distance(teacher, student, task)
-    distil(student, teacher, task, epochs=3, seed=0)
+    distil(student, Lesson(teacher, task), epochs=3, seed=0)
     assert distance(teacher, student, task) < 0.6 * before
 
 
 def test_the_teacher_is_left_as_it_was(cut, task) -> None:
     teacher, student = cut(2)
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    distil(student, teacher, task, epochs=0.2)
+    distil(student, Lesson(teacher, task), epochs=0.2)
     assert not teacher.training
     assert all(tensor.equal(before[name]) for name, tensor in teacher.state_dict().items())
 
@@ -48,4 +48,4 @@ def test_a_student_of_another_model_is_refused(cut, task) -> None:
     teacher, _ = cut(2)
     _, student = cut(3)
     with pytest.raises(UsageError, match="cannot follow"):
-        distil(student, teacher, task)
+        distil(student, Lesson(teacher, task))
