@@ -142,9 +142,12 @@ class ExportPool:
     def __exit__(
         self,
         _kind: type[BaseException] | None,
-        _error: BaseException | None,
+        error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        if error is None and self._pool is not None:
+            self._pool.shutdown()  # idle workers end at once, and in order
+            self._processes.clear()
         self._kill()
 
 

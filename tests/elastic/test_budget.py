@@ -1,0 +1,60 @@
+import pytest
+
+from deploy.architecture import uniform
+from deploy.workload import Workload
+from devices.errors import UnknownName, UsageError
+from devices.target import Target
+from elastic.search.budget import Budget
+from profiler.measurement import Measurement, Visit
+
+VISITS = tuple(Visit(float(i), (2.0, 2.5, 4.0)) for i in range(9))
+
+
+@pytest.fixture
+def measurement() -> Measurement:
+    target = Target("fake", "fake", "fp32", 2)
+    return Measurement("c", target, "f", uniform(1, 8, 2, 8), Workload(), "f32", VISITS)
+
+
+def test_milliseconds() -> None:
+    budget = Budget.parse("fake/fake/fp32@1=4.5ms")
+    assert (budget.target.threads, budget.value, budget.relative) == (1, 4.5, False)
+    assert budget.bound == "intrinsic"
+    assert budget.name == "fake-fake-fp32-t1-4.5ms"
+
+
+def test_a_fraction_of_the_dense_model(measurement: Measurement) -> None:
+    budget = Budget.parse("fake/fake/fp32=.5x")
+    assert budget.limit(measurement) == pytest.approx(1.0)
+    assert budget.name == "fake-fake-fp32-t2-0.5x"
+
+
+def test_the_contended_percentile(measurement: Measurement) -> None:
+    budget = Budget.parse("fake/fake/fp32=3ms:p90")
+    assert budget.bounded(measurement) == pytest.approx(4.0)
+    assert budget.limit(measurement) == 3
+    assert budget.name.endswith("-p90")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "fake/fake/fp32",
+        "fake/fake/fp32=",
+        "fake/fake/fp32=4",
+        "fake/fake/fp32=4s",
+        "fake/fake/fp32=-1ms",
+        "fake/fake/fp32=0ms",
+        "fake/fake/fp32=4ms:p95",
+        "=4ms",
+    ],
+)
+def test_what_is_no_budget(text: str) -> None:
+    with pytest.raises(UsageError):
+        Budget.parse(text)
+
+
+def test_an_unknown_precision_suggests_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="'fp32'"):
+        Budget.parse("local/onnxruntime/fp23=4ms")
