@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import cutonce
 from cutonce.cli import main
 from cutonce.commands import SUMMARIES
 
@@ -79,3 +81,35 @@ def test_full_disk_is_one_sentence(
     monkeypatch.setattr("cutonce.commands.devices.run", full)
     assert main(["devices"]) == 1
     assert "No space left on device (/some/file)" in capsys.readouterr().err
+
+
+def test_every_command_is_a_function_of_the_package() -> None:
+    assert cutonce.__all__ == sorted(SUMMARIES)
+    for name in SUMMARIES:
+        assert callable(getattr(cutonce, name))
+    with pytest.raises(AttributeError, match="serach"):
+        _ = cutonce.serach
+
+
+def test_a_column_that_is_not_there(
+    model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", str(model), "--budget", "fake/fake/fp32=0.5x", "--data", str(data)]
+    out = tmp_path / "run"
+    assert main([*words, "--text", "text", "--label", "lable", "--out", str(out)]) == 2
+    assert "Did you mean 'label'?" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_a_half_written_model_is_refused(
+    model: Path, data: Path, tmp_path: Path, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(model, half)
+    (half / missing).unlink()
+    words = ["search", str(half), "--budget", "fake/fake/fp32=0.5x", "--data", str(data)]
+    out = tmp_path / "run"
+    assert main([*words, "--text", "text", "--label", "label", "--out", str(out)]) == 1
+    assert str(half) in capsys.readouterr().err
+    assert not out.exists()
