@@ -37,7 +37,7 @@ def main() -> int:
         "data": data / "train.tsv", "evaluation": data / "dev.tsv", "text": "sentence", "label": "label",
         "max_length": 64,
     }  # fmt: skip
-    seed = args.seed if args.seed is not None else secrets.randbelow(2**16)
+    seed = kept_seed(args.out, args.seed)
     print(f"machine: {platform.machine()}, {os.cpu_count()} CPUs, {platform.platform()}")
     print(f"data: {data} (official splits); seed drawn at run time: {seed}")
     dense = args.out / "dense"
@@ -63,6 +63,15 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps({"seed": seed, "rows": result}, indent=1))
     return 0 if all(row["budget"] == "PASS" and row["accuracy"] == "PASS" for row in result) else 3
+
+
+def kept_seed(out: Path, asked: int | None) -> int:
+    """Drawn once per ``out``, so that an interrupted run goes on with its own."""
+    path = out / "seed"
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(secrets.randbelow(2**16) if asked is None else asked))
+    return int(path.read_text())
 
 
 def judge(found: dict, checked: dict) -> list[dict]:

@@ -20,6 +20,10 @@ from cutonce.commands import SUMMARIES
 from devices.errors import CutonceError, UnknownName
 
 INTERRUPTED = 130
+INTERRUPTION = (
+    "Interrupted; nothing is left half written. A search, profile, training or demo goes on where it "
+    "stopped when the same command is given again."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except KeyboardInterrupt:
-        return _fail("Interrupted; the same command goes on where it stopped.", INTERRUPTED)
+        return _fail(INTERRUPTION, INTERRUPTED)
     except CutonceError as error:
         if verbose:
             traceback.print_exc()
@@ -47,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if verbose:
             traceback.print_exc()
+        if "No space left on device" in str(
+            error
+        ):  # safetensors and torch have errors of their own
+            return _fail("The disk is full (No space left on device); free space and repeat.", 1)
         return _fail(f"Unexpected {type(error).__name__}: {error} (-v shows where).", 1)
 
 

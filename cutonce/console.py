@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -59,11 +60,12 @@ def progress(label: str) -> Iterator[Advance]:
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout; the first column is left-aligned, the others right."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    # Cells hold what users name, in which rich would take brackets for its markup.
+    table = Table(title=escape(title), title_justify="left", header_style="bold")
     for index, name in enumerate(header):
         table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     # Where stdout is a file or a pipe there is no terminal width to fit; never truncate there.
     width = None if sys.stdout.isatty() else 200
     Console(width=width, highlight=False).print(table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,6 +20,9 @@ from devices.target import Target
 from elastic.search.loop import Cut, chain_text
 from elastic.space import SearchSpace
 from predictors.predictor import LatencyPredictor
+
+Reference = Mapping[str, np.ndarray[Any, Any]]
+"""The dense model's logits per split."""
 
 Errors = Sequence[np.ndarray[Any, Any]]
 _PACKAGES = (
@@ -39,7 +42,9 @@ def evidence(
 ) -> dict[str, Any]:
     """What run.json holds. The report split is looked at here, and nowhere before."""
     dense = setting.model.encoder
-    dense_metrics = _metrics(setting.task, dense, dense)
+    reference = {
+        split: setting.task.logits(predict_with(dense), split) for split in ("search", "report")
+    }
     measured = {cut.budget.target: cut.start.measurement for cut in cuts}
     return {
         "cutonce": __version__,
@@ -55,7 +60,7 @@ def evidence(
             "chain": chain_text(space.chain(space.dense)),
             "parameters": parameters(dense.architecture),
             "size_bytes": 4 * parameters(dense.architecture),
-            "metrics": dense_metrics,
+            "metrics": _metrics(setting.task, dense, reference),
             "measured": {str(t): m.statistics.to_json() for t, m in measured.items()},
         },
         "targets": {
@@ -64,7 +69,7 @@ def evidence(
         },
         "evaluated": evaluated,
         "budgets": [
-            _budget_evidence(setting, space, errors, cut, name)
+            _budget_evidence(setting, space, errors, cut, name, reference)
             for cut, name in zip(cuts, names, strict=True)
         ],
         "warnings": warnings,
@@ -104,7 +109,12 @@ def _target_evidence(
 
 
 def _budget_evidence(
-    setting: Setting, space: SearchSpace, errors: Errors, cut: Cut, name: str
+    setting: Setting,
+    space: SearchSpace,
+    errors: Errors,
+    cut: Cut,
+    name: str,
+    reference: Reference,
 ) -> dict[str, Any]:
     encoder = Encoder.from_pretrained(setting.run.path / "subnets" / name)
     step = cut.chosen(errors)
@@ -125,18 +135,17 @@ def _budget_evidence(
         "measured": step.measurement.statistics.to_json(),
         "within": step.measurement.within(step.limit),
         "speedup": step.speedup,
-        "metrics": _metrics(setting.task, encoder, setting.model.encoder),
+        "metrics": _metrics(setting.task, encoder, reference),
         "rounds": [step.to_json(space) for step in cut.rounds],
     }
 
 
-def _metrics(task: Task, model: Encoder, dense: Encoder) -> dict[str, dict[str, float]]:
-    """The task's metrics and the agreement with the dense model, on the two held-out splits."""
-    scores = {}
-    for split in ("search", "report"):
-        reference = task.logits(predict_with(dense), split)
-        scores[split] = task.evaluate(predict_with(model), split, reference)
-    return scores
+def _metrics(task: Task, model: Encoder, reference: Reference) -> dict[str, dict[str, float]]:
+    """The task's metrics and the agreement with the dense model's logits, on each split of these."""
+    return {
+        split: task.evaluate(predict_with(model), split, logits)
+        for split, logits in reference.items()
+    }
 
 
 def _versions() -> dict[str, str]:

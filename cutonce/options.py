@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from deploy.workload import Workload
+from devices.errors import UsageError
 
 TASK_KEYS = ("task", "data", "text", "text_pair", "label", "evaluation", "max_length")
 
@@ -47,5 +47,8 @@ def task_keywords(args: argparse.Namespace) -> dict[str, Any]:
     return {key: getattr(args, key) for key in TASK_KEYS}
 
 
-def workload(batch: int, length: int) -> Workload:
-    return Workload(batch=batch, length=length)
+def require_at_least(least: int, **values: float) -> None:
+    """Raises UsageError for a flag whose value is below ``least``."""
+    for name, value in values.items():
+        if value < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")

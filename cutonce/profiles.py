@@ -142,7 +142,7 @@ def _deploy(
     work: Path,
     pool: ExportPool,
 ) -> list[Job]:
-    """Export what is not measured yet; one directory per architecture serves all targets."""
+    """Export every encoder for every target; one directory per architecture serves all targets."""
     wanted = [(target, architecture) for target in targets for architecture in architectures]
     requests = [
         ExportRequest(architecture, target.runtime, target.precision, work / architecture.digest)

@@ -52,6 +52,10 @@ class Run:
         """The finished run's evidence, or None while it is unfinished."""
         return read_run(self.path) if (self.path / "run.json").exists() else None
 
+    def discard(self) -> None:
+        """Forget the request, so that another may take the directory."""
+        shutil.rmtree(self.path)
+
     def finish(self, result: dict[str, Any]) -> None:
         write_json(self.path / "run.json", {"schema": SCHEMA, **result})
         shutil.rmtree(self.work, ignore_errors=True)

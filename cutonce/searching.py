@@ -69,10 +69,11 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
     """One predictor per target; profiles what the store does not cover, and says so."""
     targets = list(dict.fromkeys(budget.target for budget in setting.budgets))
     dense = setting.model.encoder.architecture
+    ends = [dense, dense.with_operators(dense.operators[:1])]
     found: dict[Target, LatencyPredictor] = {}
     for target in targets:
         predictor = stored_predictor(setting.store, target)
-        if predictor is not None and predictor.in_domain([dense], [setting.workload])[0]:
+        if predictor is not None and predictor.in_domain(ends, [setting.workload] * 2).all():
             found[target] = predictor
     missing = [target for target in targets if target not in found]
     if missing:

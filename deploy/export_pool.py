@@ -165,10 +165,10 @@ def _by_directory(requests: Sequence[ExportRequest]) -> list[list[int]]:
 
 
 def _start_worker() -> None:
-    import torch
-
     # Ctrl-C reaches the whole terminal group; the parent alone answers it, by ending the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 

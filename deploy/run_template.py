@@ -12,6 +12,7 @@ labels. With --time, one more object with the median latency of the whole batch.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -104,6 +105,15 @@ def answers(logits: Any, texts: Sequence[str], labels: Sequence[str]) -> list[di
     ]
 
 
+def check_hash(manifest: dict[str, Any]) -> None:
+    """Refuse a model file that is not the one that was exported, before anything loads it."""
+    [expected] = [f["sha256"] for f in manifest["files"] if f["path"] == manifest["model"]]
+    if hashlib.sha256((HERE / manifest["model"]).read_bytes()).hexdigest() != expected:
+        sys.exit(
+            f"{manifest['model']} is not the file that manifest.json describes; export it again."
+        )
+
+
 def median_milliseconds(run: Run, inputs: Arrays, runs: int) -> float:
     for _ in range(3):
         run(inputs)
@@ -129,6 +139,7 @@ def main() -> None:
     target, signature = manifest["target"], manifest["signature"]
     inputs = encode(args.texts, args.pair, signature["max_length"])
     path = str(HERE / manifest["model"])
+    check_hash(manifest)
     run = RUNTIMES[target["runtime"]](path, target)
     for answer in answers(run(inputs), args.texts, manifest["label_names"]):
         print(json.dumps(answer, ensure_ascii=False))

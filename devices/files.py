@@ -38,8 +38,12 @@ def whole_directory(path: Path) -> Iterator[Path]:
         yield unfinished
         unfinished.chmod(0o755)  # mkdtemp makes it private; what is shipped is readable
         if path.exists():
-            shutil.rmtree(path)
-        unfinished.replace(path)
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+            path.replace(old / path.name)
+            unfinished.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            unfinished.replace(path)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise

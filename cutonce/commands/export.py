@@ -14,7 +14,7 @@ from typing import Any
 
 from cutonce.console import milliseconds, progress, talk
 from cutonce.console import show as say
-from cutonce.options import add_measuring, add_workload
+from cutonce.options import add_measuring, add_workload, require_at_least
 from devices.errors import UsageError
 
 
@@ -50,13 +50,16 @@ def export(
     from elastic.families import load
     from profiler.store import open_store
 
+    require_at_least(1, visits=visits)
     model = load(str(subnet))
     record = read_record(Path(subnet)) or {}
     if target is None and not record:
         raise UsageError(f"{subnet} was not cut for a target; name one with --target.")
     chosen = Target.parse(target or record["target"])
     known = Workload.from_json(record["workload"]) if record else Workload()
-    workload = Workload(batch or known.batch, length or known.length)
+    workload = Workload(
+        known.batch if batch is None else batch, known.length if length is None else length
+    )
     same = record.get("target") == str(chosen) and workload == known
     directory = out or _place(Path(subnet), chosen if target else None)
     task = task_again(record.get("task"), model.tokenizer) if model.tokenizer else None
@@ -134,7 +137,14 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         out=args.out,
         seed=args.seed,
     )
-    return result, 0
+    return result, 3 if over_budget(result) else 0
+
+
+def over_budget(result: dict[str, Any]) -> bool:
+    """Whether what was just measured misses the budget that the sub-network was cut for."""
+    latency = result["latency"]
+    value = latency["p90" if latency["bound"] == "p90" else "p20"]
+    return latency["limit"] is not None and value > latency["limit"]
 
 
 def show(result: dict[str, Any]) -> None:
@@ -143,5 +153,7 @@ def show(result: dict[str, Any]) -> None:
     limit = f" (budget {milliseconds(latency['limit'])})" if latency["limit"] else ""
     say(f"{result['artifact']}: parity passed, p20 {milliseconds(latency['p20'])}{limit}{accuracy}")
     say(f'Try it: python {result["artifact"]}/run.py "some text"')
+    if over_budget(result):
+        talk(f"Missed: the budget of {milliseconds(latency['limit'])} is not met just now.")
     for warning in latency["warnings"]:
         talk(f"Warning: {warning}")

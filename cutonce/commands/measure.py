@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cutonce.console import interval, progress, show_table, talk
-from cutonce.options import add_measuring, add_workload
+from cutonce.options import add_measuring, add_workload, require_at_least
 from deploy.workload import Workload
 from devices.errors import NotTrustworthy
 
@@ -46,6 +46,7 @@ def measure(
     from profiler.campaign import Job, run_campaign
     from profiler.store import open_store
 
+    require_at_least(1, visits=visits)
     parsed = list(dict.fromkeys(Target.parse(text) for text in targets))
     encoder = load(str(model)).encoder
     with open_store(store) as opened, TemporaryDirectory() as place:

@@ -33,7 +33,7 @@ def profile(
 
     Args:
         targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
-        around: model directory, hub name, architecture file or shape whose sub-networks to measure.
+        around: model directory, architecture file or shape whose sub-networks to measure.
         configurations: encoders measured per target; 12 to 16 give about 2 % error.
         batch, length: the workload, in sequences and tokens.
 
@@ -45,7 +45,7 @@ def profile(
     from deploy.export_pool import ExportPool
     from profiler.store import open_store
 
-    parsed = [Target.parse(text) for text in targets]
+    parsed = list(dict.fromkeys(Target.parse(text) for text in targets))
     with open_store(store) as opened, ExportPool() as pool:
         profiles = make_profiles(
             parsed,

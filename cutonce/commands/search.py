@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cutonce.console import interval, milliseconds, show_table, talk
-from cutonce.options import add_measuring, add_task, add_workload, task_keywords
+from cutonce.options import add_measuring, add_task, add_workload, require_at_least, task_keywords
 from deploy.workload import Workload
 
 
@@ -59,10 +59,13 @@ def search(
     from cutonce.setting import Setting
     from cutonce.tasks import load_task
     from deploy.export_pool import ExportPool
+    from devices.errors import BudgetUnreachable
     from elastic.families import load
     from elastic.search.budget import Budget
     from profiler.store import open_store
 
+    require_at_least(1, rounds=rounds, visits=visits)
+    require_at_least(0, epochs=epochs)
     parsed = tuple(dict.fromkeys(Budget.parse(text) for text in budgets))
     request = {
         "model": str(model),
@@ -106,7 +109,11 @@ def search(
             epochs=epochs,
             seed=seed,
         )
-        run.finish(search_flow(setting))
+        try:
+            run.finish(search_flow(setting))
+        except BudgetUnreachable:
+            run.discard()  # the measurements are in the store
+            raise
     return run.result or {}
 
 
@@ -185,9 +192,9 @@ def show(result: dict[str, Any]) -> None:
         talk(f"Warning: {warning}")
     for entry in result["budgets"]:
         if entry["status"] == "missed":
-            talk(
-                f"Missed: {entry['budget']}: the nearest network takes {entry['measured']['p20']:.3g} ms."
-            )
+            key = "p90" if entry["bound"] == "p90" else "p20"
+            nearest = milliseconds(entry["measured"][key])
+            talk(f"Missed: {entry['budget']}: the nearest network takes {nearest} ({key}).")
 
 
 def _quality(metrics: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from its last checkpoint.
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 from cutonce.console import progress, show_table
 from cutonce.options import add_task, task_keywords
 from devices.errors import UnknownName, UsageError
+from devices.files import write_json
+from elastic.recipes import RECIPES
 
 if TYPE_CHECKING:
     from deploy.task import Task
-
-RECIPES = ("dense", "distil")
 
 
 def train(
@@ -82,6 +83,7 @@ def train(
         if value is not None
     }
     settings |= {"batch_size": batch_size, "seed": seed}
+    _same_request(out, [str(model), recipe, str(tokenizer), str(teacher), described, settings])
     if recipe == "distil":
         known = _distil(str(model), str(teacher), out, described, settings)
     else:
@@ -95,6 +97,18 @@ def train(
         "task": known.to_json(),
         "metrics": scores,
     }
+
+
+def _same_request(out: Path, request: list[Any]) -> None:
+    """Keep what was asked beside the checkpoints; refuse to go on from those of something else."""
+    path = out.with_name(f".{out.name}.training") / "request.json"
+    asked = json.loads(json.dumps(request, default=str))
+    if path.exists() and json.loads(path.read_text()) != asked:
+        raise UsageError(
+            f"{path.parent} holds the checkpoints of another training for {out}; remove that directory "
+            "to start again, choose another --out, or repeat that command to go on with it."
+        )
+    write_json(path, asked)
 
 
 def score(task: Task, encoder: Any) -> dict[str, float]:
@@ -137,7 +151,7 @@ def _distil(
 
     from cutonce.subnets import copy_tokenizer, read_record
     from cutonce.tasks import load_task
-    from devices.files import whole_directory, write_json
+    from devices.files import whole_directory
     from elastic.families import load
     from elastic.recipes.distil import Lesson, distil
 

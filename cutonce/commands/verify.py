@@ -1,6 +1,7 @@
 """Check artifacts where they are: hashes, parity, task metric, latency against the budget.
 
-All artifacts are measured in one interleaved campaign. Exit code 3 when one does not hold.
+All artifacts are measured in one interleaved campaign. Exit code 3 when one does not hold, 1 when a
+file of one was changed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cutonce.console import milliseconds, progress, show_table, talk
-from cutonce.options import add_measuring
+from cutonce.options import add_measuring, require_at_least
 
 ATTEMPTS = 3  # see verify
 METRIC_TOLERANCE = 0.005  # accuracy may differ so much between the machines that ran it
@@ -37,6 +38,7 @@ def verify(
     from deploy.artifact import Artifact
     from profiler.store import open_store
 
+    require_at_least(1, visits=visits)
     artifacts = [Artifact.open(Path(directory)) for directory in directories]
     for artifact in artifacts:
         artifact.check_hashes()

@@ -17,6 +17,7 @@ from typing import Any
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.errors import BudgetUnreachable
+from devices.files import whole_directory
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.search.budget import Budget
@@ -188,7 +189,8 @@ class Deployment:
     def _extract(self, choice: Choice) -> Path:
         directory = self._place(choice) / "encoder"
         if not directory.exists():
-            self.elastic.extract(self.space.chain(choice)).save_pretrained(directory)
+            with whole_directory(directory) as place:
+                self.elastic.extract(self.space.chain(choice)).save_pretrained(place)
         return directory
 
 
@@ -238,9 +240,9 @@ def cut_to_budgets(
 
 def _begin(budget: Budget, table: CostTable, dense: Measurement, space: SearchSpace) -> Cut:
     start = Round(budget, space.dense, table.predict(space.dense), dense, dense)
-    # What is asked relative to the dense model is decoded on the predictor's own scale: the machine
-    # may have been quicker or slower when it was profiled.
-    allowed = budget.value * start.predicted[1] if budget.relative else start.limit
+    # Decoded on the predictor's own scale: the machine may have been quicker or slower when it was
+    # profiled than it was just now with the dense model.
+    allowed = start.limit * start.predicted[1] / start.measured
     return Cut(budget, table, start, allowed, done=start.fits)
 
 
@@ -251,10 +253,11 @@ def _next(cut: Cut, errors: Errors) -> list[Choice]:
         least = cheapest(cut.table)
         _, ms, upper = cut.table.predict(least)
         if not cut.rounds and ms > cut.allowed:
+            scale = cut.start.measured / cut.start.predicted[1]
             raise BudgetUnreachable(
                 f"No sub-network fits {cut.budget.text} ({cut.start.limit:.3g} ms): the fastest "
-                f"reachable is predicted at {ms:.3g} ms, at most {upper:.3g} ms; raise the "
-                "budget to that, choose a faster target, or start from a smaller model."
+                f"reachable is predicted at {scale * ms:.3g} ms, at most {scale * upper:.3g} ms; raise "
+                "the budget to that, choose a faster target, or start from a smaller model."
             )
         choice = least
     choice = tuple(int(level) for level in choice)

@@ -69,7 +69,7 @@ def test_interruption_is_130(
 
     monkeypatch.setattr("cutonce.commands.devices.run", interrupted)
     assert main(["devices"]) == 130
-    assert "goes on where it stopped" in capsys.readouterr().err
+    assert "nothing is left half written" in capsys.readouterr().err
 
 
 def test_full_disk_is_one_sentence(
