@@ -38,6 +38,10 @@ def read_configuration(text: str) -> Architecture:
 
 
 def _from_data(data: Any, path: Path) -> Architecture:
+    if not isinstance(data, dict):
+        raise UsageError(
+            f"{path} is no configuration: it holds a JSON {type(data).__name__}, not an object."
+        )
     if "architecture" in data:
         return Architecture.from_json(data["architecture"])
     if data.get("model_type") == "bert":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -14,20 +13,18 @@ from cutonce.setting import Setting
 from cutonce.tasks import predict_with
 from deploy.costs import parameters
 from deploy.encoder import Encoder
+from deploy.manifest import versions
 from deploy.task import Task
 from devices.device import open_device
 from devices.target import Target
-from elastic.search.loop import Cut, chain_text
-from elastic.space import SearchSpace
+from elastic.search.loop import Cut
+from elastic.space import SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
 Reference = Mapping[str, np.ndarray[Any, Any]]
 """The dense model's logits per split."""
 
 Errors = Sequence[np.ndarray[Any, Any]]
-_PACKAGES = (
-    "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "numpy",
-)  # fmt: skip
 
 
 def evidence(
@@ -46,6 +43,7 @@ def evidence(
         split: setting.task.logits(predict_with(dense), split) for split in ("search", "report")
     }
     measured = {cut.budget.target: cut.start.measurement for cut in cuts}
+    unreachable = [b for b in setting.budgets if b not in [cut.budget for cut in cuts]]
     return {
         "cutonce": __version__,
         "source": setting.model.source,
@@ -54,12 +52,12 @@ def evidence(
         "workload": setting.workload.to_json(),
         "task": setting.task.to_json(),
         "machines": {t.device: open_device(t.device).fingerprint().to_json() for t in predictors},
-        "versions": _versions(),
+        "versions": versions(),
+        "space": space.to_json(),
         "dense": {
             "architecture": dense.architecture.to_json(),
             "chain": chain_text(space.chain(space.dense)),
             "parameters": parameters(dense.architecture),
-            "size_bytes": 4 * parameters(dense.architecture),
             "metrics": _metrics(setting.task, dense, reference),
             "measured": {str(t): m.statistics.to_json() for t, m in measured.items()},
         },
@@ -72,6 +70,7 @@ def evidence(
             _budget_evidence(setting, space, errors, cut, name, reference)
             for cut, name in zip(cuts, names, strict=True)
         ],
+        "unreachable": [budget.text for budget in unreachable],
         "warnings": warnings,
     }
 
@@ -130,7 +129,8 @@ def _budget_evidence(
         "chain": chain_text(space.chain(step.choice)),
         "architecture": encoder.architecture.to_json(),
         "parameters": parameters(encoder.architecture),
-        "size_bytes": 4 * parameters(encoder.architecture),
+        "size_bytes": step.size_bytes,
+        "dense_size_bytes": cut.start.size_bytes,
         "predicted": dict(zip(("lower", "ms", "upper"), step.predicted, strict=True)),
         "measured": step.measurement.statistics.to_json(),
         "within": step.measurement.within(step.limit),
@@ -146,16 +146,6 @@ def _metrics(task: Task, model: Encoder, reference: Reference) -> dict[str, dict
         split: task.evaluate(predict_with(model), split, logits)
         for split, logits in reference.items()
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def interval_json(predicted: tuple[float, float, float]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import UsageError
+from devices.files import write_json
 
 TASK_KEYS = ("task", "data", "text", "text_pair", "label", "evaluation", "max_length")
 
@@ -21,6 +22,17 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--visits", type=int, default=15, help="visits per configuration (default 15)"
     )
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="write the result there as JSON, too")
+
+
+def keep(out: Path | None, result: dict[str, Any]) -> dict[str, Any]:
+    """``result``, written to the file ``out`` where one is named."""
+    if out is not None:
+        write_json(Path(out), result)
+    return result
 
 
 def add_task(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
@@ -40,6 +52,12 @@ def add_task(parser: argparse.ArgumentParser, *, required: bool = False) -> None
     group.add_argument(
         "--max-length", type=int, default=128, help="tokens kept per text (default 128)"
     )
+
+
+def add_optional_task(parser: argparse.ArgumentParser) -> None:
+    """The task's flags where a sub-network remembers its task; what is given takes its place."""
+    add_task(parser)
+    parser.set_defaults(**dict.fromkeys(TASK_KEYS))
 
 
 def task_keywords(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,14 +7,13 @@ in the store, so a profile can always be fitted again.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import platformdirs
 
 from cutonce.console import progress
 from deploy.architecture import Architecture, uniform
@@ -122,17 +121,13 @@ def make_profiles(
         raise UsageError(f"A profile needs at least 6 configurations, not {configurations}.")
     known = candidates(around, seed)
     chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
-    work = Path(platformdirs.user_cache_dir("cutonce", appauthor=False)) / "profile"
-    jobs = _deploy(targets, chosen, workload, work, pool)
-    with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
-        measured = run_campaign(
-            jobs, store=store, campaign=CAMPAIGN, seed=seed, visits=visits, progress=advance
-        )
-    profiles = [
-        _fit(target, [m for m in measured if m.target == target], store) for target in targets
-    ]
-    shutil.rmtree(work, ignore_errors=True)
-    return profiles
+    with TemporaryDirectory(prefix="cutonce-profile-") as work:
+        jobs = _deploy(targets, chosen, workload, Path(work), pool)
+        with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
+            measured = run_campaign(
+                jobs, store=store, campaign=CAMPAIGN, seed=seed, visits=visits, progress=advance
+            )
+    return [_fit(target, [m for m in measured if m.target == target], store) for target in targets]
 
 
 def _deploy(

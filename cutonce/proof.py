@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +16,6 @@ from deploy.workload import Workload
 from devices.device import open_device
 from devices.runtimes import Arrays
 from devices.target import Target
-from profiler.campaign import Job, run_campaign
-from profiler.measurement import Measurement
-from profiler.store import Store
 
 PARITY_EXAMPLES = 64
 
@@ -60,22 +56,3 @@ def metrics(subject: Subject, task: Task) -> dict[str, float]:
         return next(answers)[0]  # evaluate asks for the batches in the order that they were run in
 
     return task.evaluate(answer, "report")
-
-
-def latencies(
-    subjects: Sequence[Subject],
-    *,
-    store: Store,
-    campaign: str,
-    visits: int,
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> list[Measurement]:
-    """All subjects measured in one interleaved campaign; visits that it has already count."""
-    jobs = [
-        Job(subject.target, subject.encoder.architecture, subject.workload, subject.exported.path)
-        for subject in subjects
-    ]
-    return run_campaign(
-        jobs, store=store, campaign=campaign, seed=seed, visits=visits, progress=progress
-    )

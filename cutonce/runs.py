@@ -2,6 +2,7 @@
 
 RUN/request.json     the arguments; the same command with the same RUN goes on where it stopped
 RUN/subnets/NAME/    one sub-network per budget: config.json, model.safetensors, tokenizer, subnet.json
+RUN/dense/           the dense model as it was measured: what a relative budget is judged beside
 RUN/artifacts/NAME/  what `cutonce export` made of them
 RUN/run.json         the evidence, written last
 RUN/work/            exports and checkpoints, removed at the end
@@ -19,6 +20,7 @@ from devices.errors import DataError, UsageError
 from devices.files import write_json
 
 SCHEMA = 1
+DENSE = "dense"
 
 
 class Run:

@@ -10,18 +10,20 @@ import numpy as np
 from cutonce.console import progress, talk
 from cutonce.evidence import Errors, evidence, interval_json
 from cutonce.profiles import make_profiles, stored_predictor
+from cutonce.runs import DENSE
 from cutonce.setting import Setting
-from cutonce.subnets import save_subnet
+from cutonce.subnets import read_record, save_subnet
 from cutonce.tasks import predict_with
 from devices.files import write_json
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance import IMPORTANCES
 from elastic.recipes.distil import Lesson, distil
+from elastic.search.deployment import Deployment
 from elastic.search.knapsack import front
-from elastic.search.loop import Cut, Deployment, chain_text, cut_to_budgets
+from elastic.search.loop import Cut, cut_to_budgets
 from elastic.search.sensitivity import kl, module_errors
-from elastic.space import SearchSpace
+from elastic.space import SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
 IMPORTANCE_EXAMPLES = 512
@@ -50,6 +52,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
         pool=setting.pool,
         campaign=f"search/{setting.run.id}",
         work=setting.run.work / "networks",
+        dense=setting.run.path / DENSE,
         visits=setting.visits,
         seed=setting.seed,
         progress=progress,
@@ -59,8 +62,8 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     )
     evaluated = evaluate_front(setting, elastic, space, errors, cuts)
     for cut in cuts:
-        for warning in cut.chosen(errors).measurement.warnings:
-            warn(f"{cut.budget.text}: {warning}")
+        for sentence in doubts(cut, errors, predictors[cut.budget.target]):
+            warn(f"{cut.budget.text}: {sentence}")
     names = recover(setting, elastic, space, errors, cuts)
     return evidence(setting, space, errors, predictors, cuts, names, evaluated, warnings)
 
@@ -89,6 +92,18 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
             seed=setting.seed,
         )
         found.update({profile.target: profile.predictor for profile in profiles})
+    return found
+
+
+def doubts(cut: Cut, errors: Errors, predictor: LatencyPredictor) -> list[str]:
+    """What to doubt about the network chosen for a budget."""
+    measurement = cut.chosen(errors).measurement
+    found = list(measurement.warnings)
+    if not predictor.in_domain([measurement.architecture], [measurement.workload]).all():
+        found.append(
+            "The chosen network lies outside of what was profiled, so its prediction is an "
+            "extrapolation; what was measured stands. Profile with more --configurations to narrow it."
+        )
     return found
 
 
@@ -156,9 +171,10 @@ def recover(
         name = cut.budget.name
         names.append(name)
         directory = setting.run.path / "subnets" / name
-        if directory.exists():
-            continue
         choice = cut.chosen(errors).choice
+        chain = chain_text(space.chain(choice))
+        if directory.exists() and (read_record(directory) or {}).get("chain") == chain:
+            continue
         student = elastic.extract(space.chain(choice))
         if not cut.keeps_dense and setting.epochs > 0:
             with progress(f"distilling {name}") as advance:
@@ -178,7 +194,7 @@ def recover(
             budget=cut.budget,
             limit=cut.chosen(errors).limit,
             workload=setting.workload,
-            chain=chain_text(space.chain(choice)),
+            chain=chain,
             source=setting.model.source,
             task=setting.task,
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy.encoder import Encoder
 from deploy.task import Task
+from deploy.tokens import place_tokenizer
 from deploy.workload import Workload
+from devices.errors import ModelError
 from devices.files import whole_directory, write_json
 from elastic.search.budget import Budget
 
@@ -34,12 +35,13 @@ def save_subnet(
     with whole_directory(directory) as unfinished:
         encoder.save_pretrained(unfinished)
         if tokenizer is not None:
-            copy_tokenizer(tokenizer, unfinished)
+            place_tokenizer(tokenizer, unfinished)
         record = {
             "schema": SCHEMA,
             "target": str(budget.target),
             "limit": limit,
             "bound": budget.bound,
+            "fraction": budget.value if budget.relative else None,
             "workload": workload.to_json(),
             "chain": list(chain),
             "source": source,
@@ -49,14 +51,21 @@ def save_subnet(
 
 
 def read_record(directory: Path) -> dict[str, Any] | None:
-    """What the sub-network was cut for, or None for any other model."""
+    """What the sub-network was cut for, or None for any other model.
+
+    Raises:
+        ModelError: the record is damaged, or of another schema.
+    """
     path = directory / RECORD
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def copy_tokenizer(source: Path, directory: Path) -> None:
-    from deploy.artifact import TOKENIZER_FILES
-
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            shutil.copyfile(source / name, directory / name)
+    if not path.exists():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+        if record["schema"] != SCHEMA:
+            raise ValueError(f"schema {record['schema']}, expected {SCHEMA}")
+        _ = record["target"], record["limit"], record["bound"], record["workload"], record["chain"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path} is damaged ({type(error).__name__}: {error}); `cutonce search` writes it."
+        ) from error
+    return record

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deploy.task import Predict, Task
-from devices.errors import ModelError
+from devices.errors import ModelError, UsageError
 from devices.runtimes import Arrays
 from elastic.families import LoadedModel
 
@@ -57,28 +57,49 @@ def load_task(
     return task
 
 
-def task_again(record: Mapping[str, Any] | None, tokenizer: Path) -> Task | None:
-    """The same task with the tokenizer in ``tokenizer``; None where its files are not here.
+def task_again(
+    record: Mapping[str, Any] | None, tokenizer: Path, labels: Sequence[str], **given: Any
+) -> Task | None:
+    """The task that a sub-network or an artifact remembers, with what is ``given`` in its place.
 
-    A hub data set is not fetched again: nothing touches the network unless the user names it.
+    None where its files are not here: a hub data set is not fetched again either, since nothing
+    touches the network unless the user names it.
+
+    Args:
+        labels: names of the model's outputs.
+        given: arguments of :func:`load_task`, None for those that stay as remembered.
     """
-    if record is None:
+    known = dict(record or {})
+    asked = {name: value for name, value in given.items() if value is not None}
+    if "data" in asked:
+        known.pop("evaluation", None)  # the remembered one goes with the remembered data
+    elif not _here(known):
         return None
-    files = [record["data"], *filter(None, [record["evaluation"]])]
-    if not all(Path(file).is_file() for file in files):
-        return None
+    wanted: dict[str, Any] = {name: known.get(name) for name in _REMEMBERED} | asked
+    if wanted["text"] is None:
+        raise UsageError("--data needs --text, the column with the text.")
     return Task.load(
-        kind=record["kind"],
-        data=record["data"],
-        text=record["text"],
-        text_pair=record["text_pair"],
-        label=record["label"],
-        evaluation=record["evaluation"],
+        kind=wanted["kind"] or "text-classification",
+        data=wanted["data"],
+        text=wanted["text"],
+        text_pair=wanted["text_pair"],
+        label=wanted["label"],
+        evaluation=wanted["evaluation"],
         tokenizer=tokenizer,
-        labels=record["label_names"] or None,
-        max_length=record["max_length"],
-        seed=record["seed"],
+        labels=labels or None,
+        max_length=wanted["max_length"] or 128,
+        seed=wanted["seed"] or 0,
     )
+
+
+_REMEMBERED = (
+    "kind", "data", "text", "text_pair", "label", "evaluation", "max_length", "seed",
+)  # fmt: skip
+
+
+def _here(record: Mapping[str, Any]) -> bool:
+    files = [record.get("data"), record.get("evaluation")]
+    return bool(files[0]) and all(Path(file).is_file() for file in files if file)
 
 
 def predict_with(model: nn.Module) -> Predict:

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.architecture import Architecture
 from deploy.exporters import Exported
-from deploy.manifest import MANIFEST, SCHEMA, build_manifest, files_in, readme, sha256
+from deploy.manifest import MANIFEST, SCHEMA, build_manifest, files_in, readme
+from deploy.tokens import place_tokenizer
 from deploy.workload import Workload
-from devices.errors import ArtifactError, ModelError, UsageError
-from devices.files import whole_directory, write_json
+from devices.errors import ArtifactError, UsageError
+from devices.files import sha256, whole_directory, write_json
 from devices.target import Target
 
 if TYPE_CHECKING:
     from deploy.encoder import Encoder
 
-TOKENIZER = "tokenizer.json"
-TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 RUN_TEMPLATE = Path(__file__).with_name("run_template.py")
 
 
@@ -143,24 +142,23 @@ def write_artifact(
 
     Args:
         exported: what :func:`deploy.exporters.export_variant` wrote for ``target``.
-        tokenizer: a directory with tokenizer.json.
+        tokenizer: a directory with a tokenizer, see :func:`deploy.tokens.place_tokenizer`.
         reports: name to JSON; ``parity``, ``latency`` and ``metrics`` are customary.
         source: what the user called the model that this was made from.
         max_length: tokens at which run.py cuts a text.
 
     Raises:
         UsageError: ``directory`` exists and is no artifact.
-        ModelError: ``tokenizer`` holds no tokenizer.json.
+        ModelError: ``tokenizer`` holds no tokenizer that run.py can read.
     """
-    if directory.exists() and not _replaceable(directory):
-        raise UsageError(f"{directory} exists and is not an artifact; name another directory.")
+    check_place(directory)
     architecture = encoder.architecture
     with whole_directory(directory) as place:
         encoder.save_pretrained(place)
         for file in exported.files:
             _copy(file, place / file.parent.name / file.name)
         if tokenizer is not None:
-            _copy_tokenizer(tokenizer, place)
+            place_tokenizer(tokenizer, place)
         for name, report in reports.items():
             write_json(place / "reports" / f"{name}.json", report)
         _copy(RUN_TEMPLATE, place / "run.py")
@@ -180,6 +178,12 @@ def write_artifact(
     return Artifact.open(directory)
 
 
+def check_place(directory: Path) -> None:
+    """Raises UsageError where :func:`write_artifact` would refuse to write to ``directory``."""
+    if directory.exists() and not _replaceable(directory):
+        raise UsageError(f"{directory} exists and is not an artifact; name another directory.")
+
+
 def _replaceable(directory: Path) -> bool:
     if not directory.is_dir():
         return False
@@ -188,17 +192,6 @@ def _replaceable(directory: Path) -> bool:
     except ArtifactError:
         return not any(directory.iterdir())
     return True
-
-
-def _copy_tokenizer(tokenizer: Path, place: Path) -> None:
-    if not (tokenizer / TOKENIZER).is_file():
-        raise ModelError(
-            f"{tokenizer} holds no {TOKENIZER}, which run.py needs; load the tokenizer with "
-            "transformers' AutoTokenizer and save it with save_pretrained."
-        )
-    for name in TOKENIZER_FILES:
-        if (tokenizer / name).is_file():
-            _copy(tokenizer / name, place / name)
 
 
 def _copy(source: Path, destination: Path) -> None:

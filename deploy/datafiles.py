@@ -36,6 +36,11 @@ def read_table(source: str | Path, *, header: bool = True) -> pd.DataFrame:
     return table
 
 
+def resolve(source: str | Path) -> str:
+    """``source`` as it can be read from any working directory; a hub name as it is."""
+    return str(source) if str(source).startswith(HUB) else str(Path(source).resolve())
+
+
 def column(table: pd.DataFrame, name: str, source: str | Path) -> pd.Series[Any]:
     """Column ``name`` of ``table``. Raises UnknownName with the nearest and all columns."""
     if name not in table.columns:

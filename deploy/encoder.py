@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -142,6 +143,15 @@ class Encoder(nn.Module):
             return first
         logits: Tensor = self.classifier(self.dropout(self.pooler(first).tanh()))
         return logits
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name this architecture with these weights."""
+        found = hashlib.sha256(self.architecture.digest.encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     def save_pretrained(self, directory: Path) -> None:
         """Write ``config.json`` and ``model.safetensors``; one's own tokenizer goes beside them."""

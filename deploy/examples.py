@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,12 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name texts, labels and their order, wherever they were read from."""
+        text = json.dumps([self.texts, self.labels])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def take(self, rows: np.ndarray[Any, Any]) -> Examples:
         labels = None if self.labels is None else [self.labels[row] for row in rows]

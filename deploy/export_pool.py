@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -27,21 +28,19 @@ CALIBRATION_LENGTH = 128
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """One export.
+    """One export. int8 scales are taken from random ids, which do for measuring latency; what ships
+    is exported with the task's texts by ``export_variant``.
 
     Attributes:
         source: an Architecture, built with random weights seeded from its digest, or a directory
             that Encoder.save_pretrained wrote.
         directory: the root that :mod:`deploy.exporters` describes; it belongs to this source alone.
-        calibration_seed: of the random ids that int8 scales are taken from. They do for measuring
-            latency; what ships is exported with the task's texts by ``export_variant``.
     """
 
     source: Architecture | Path
     runtime: str
     precision: str
     directory: Path
-    calibration_seed: int = 0
 
 
 class ExportPool:
@@ -167,9 +166,18 @@ def _by_directory(requests: Sequence[ExportRequest]) -> list[list[int]]:
 def _start_worker() -> None:
     # Ctrl-C reaches the whole terminal group; the parent alone answers it, by ending the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
+
+
+def _follow_parent() -> None:
+    """End with the parent, also where it was killed and could end nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _export_group(requests: Sequence[ExportRequest]) -> list[Exported]:
@@ -182,7 +190,6 @@ def _export(encoder: Encoder, request: ExportRequest) -> Exported:
     calibration = random_batches(
         a.vocabulary,
         min(CALIBRATION_LENGTH, a.positions),
-        seed=request.calibration_seed,
         token_types=a.token_types,
     )
     return export_variant(

@@ -13,6 +13,7 @@ from typing import Any
 from deploy.architecture import Architecture
 from deploy.costs import parameters
 from deploy.workload import Workload
+from devices.files import sha256
 from devices.target import Target
 
 SCHEMA = 1
@@ -66,7 +67,7 @@ def build_manifest(
         "workload": workload.to_json(),
         "model": model.relative_to(directory).as_posix(),
         "signature": _signature(architecture, max_length),
-        "versions": _versions(),
+        "versions": versions(),
         "files": files,
     }
 
@@ -76,11 +77,6 @@ def files_in(directory: Path) -> list[Path]:
     return sorted(
         path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST
     )
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _entry(path: Path, directory: Path) -> dict[str, Any]:
@@ -103,7 +99,8 @@ def _signature(architecture: Architecture, max_length: int) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of Python and of every installed package that has a part in an export."""
     found = {"python": platform.python_version()}
     for package in ("cutonce", *_PACKAGES):
         try:

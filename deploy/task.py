@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deploy.architecture import Architecture
+from deploy.datafiles import resolve
 from deploy.examples import Examples, read_examples
 from deploy.labels import name_labels, number_labels
 from deploy.metrics import agreement
@@ -55,7 +56,7 @@ class Task:
         pad_id: the id that fills up short rows, where the mask is 0.
         max_length: tokens kept per example, special tokens included.
         seed: of the splits and of every random choice below.
-        source: files and columns, for :meth:`to_json`.
+        source: files, columns and the digests of what was read, for :meth:`to_json`.
     """
 
     kind: str
@@ -110,8 +111,9 @@ class Task:
         names = tuple(labels or ())
         loaded = load_tokenizer(tokenizer)
         source = {
-            "data": str(data),
-            "evaluation": None if evaluation is None else str(evaluation),
+            "data": resolve(data),
+            "evaluation": None if evaluation is None else resolve(evaluation),
+            "digest": [part.digest for part in (examples, held_out) if part is not None],
             "text": text,
             "text_pair": text_pair,
             "label": label,
@@ -128,6 +130,11 @@ class Task:
             seed=seed,
             source=source,
         )
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labels to score against; without them only agreement can be."""
+        return self.source["label"] is not None
 
     def check_fits(self, architecture: Architecture) -> None:
         """Raises ModelError where ids, length or labels exceed what ``architecture`` takes."""
@@ -205,7 +212,7 @@ class Task:
         return self.splits[name]
 
     def to_json(self) -> dict[str, Any]:
-        """Files, columns, sizes, seed and label names: what tells this task from another."""
+        """Files and what they hold, columns, sizes, seed and labels: what tells tasks apart."""
         return {
             "schema": 1,
             "kind": self.kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,9 @@ import numpy as np
 
 from devices.errors import ModelError
 from devices.runtimes import Arrays
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,11 @@ def load_tokenizer(source: Path | str) -> Any:
     try:
         if local and not Path(source).is_dir():
             raise OSError("there is no such directory")
-        return AutoTokenizer.from_pretrained(str(source), use_fast=True, local_files_only=local)
+        loaded = AutoTokenizer.from_pretrained(str(source), use_fast=True, local_files_only=local)
+        if set(loaded.get_vocab()) <= set(loaded.all_special_tokens):
+            # What transformers makes of a config.json alone.
+            raise OSError("it has no vocabulary")
+        return loaded
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
@@ -60,6 +68,24 @@ def load_tokenizer(source: Path | str) -> Any:
         ) from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def place_tokenizer(source: Path, directory: Path) -> None:
+    """Put the tokenizer of ``source`` into ``directory``, in the form that run.py reads.
+
+    Raises ModelError where there is none that has that form.
+    """
+    if (source / TOKENIZER).is_file():
+        for name in TOKENIZER_FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, directory / name)
+        return
+    load_tokenizer(source).save_pretrained(directory)  # from vocab.txt, as older checkpoints have
+    if not (directory / TOKENIZER).is_file():
+        raise ModelError(
+            f"{source} holds no {TOKENIZER}, which run.py needs, and none can be made of what it "
+            "holds; save its fast tokenizer there with transformers."
+        )
 
 
 def tokenise(tokenizer: Any, texts: Sequence[tuple[str, ...]], max_length: int) -> Tokens:

@@ -17,7 +17,7 @@ import devices
 from devices.errors import DeviceError, UsageError
 from devices.fingerprint import Fingerprint, installed_version, local_fingerprint
 from devices.runner import pack, unpack
-from devices.runtimes import Arrays
+from devices.runtimes import RUNTIMES, Arrays
 
 _WORDS = 1000  # characters of a failed process' own words that a message repeats
 
@@ -71,7 +71,8 @@ class LocalDevice:
         return local_fingerprint()
 
     def runtimes(self) -> Mapping[str, str | None]:
-        return {name: installed_version(name) for name in ("torch", "onnxruntime", "openvino")}
+        real = (name for name in RUNTIMES if name != "fake")
+        return {name: installed_version(RUNTIMES.get(name).package) for name in real}
 
     def start(self, archive: Path) -> LocalProcess:
         try:

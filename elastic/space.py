@@ -123,6 +123,14 @@ def size_of(operator: Operator | None) -> int:
     return operator.heads if isinstance(operator, Attention) else operator.width
 
 
+def chain_text(chain: Chain) -> list[str]:
+    """``A4`` for attention with 4 heads, ``F640`` for a feed-forward of 640, ``-`` for dropped."""
+    return [
+        "-" if op is None else f"{'A' if op.kind == 'attention' else 'F'}{size_of(op)}"
+        for op in chain
+    ]
+
+
 def _choices(operator: Operator, sizes: Iterable[int]) -> Chain:
     return tuple(_resized(operator, size) if size else None for size in sizes)
 

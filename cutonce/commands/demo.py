@@ -145,14 +145,6 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     return result, 0 if result["verify"]["holds"] else 3
 
 
-def _megabytes(artifact: str) -> float:
-    """Size of the exported model in an artifact."""
-    from deploy.artifact import Artifact
-
-    files = Artifact.open(Path(artifact)).exported.files
-    return sum(file.stat().st_size for file in files) / 2**20
-
-
 def show(result: dict[str, Any]) -> None:
     found = result["search"]
     dense = found["dense"]["metrics"]["report"]["accuracy"]
@@ -163,12 +155,12 @@ def show(result: dict[str, Any]) -> None:
         numbers, predicted = checked["measured"], entry["predicted"]
         rows.append(
             (
-                f"{entry['target']} ≤ {milliseconds(entry['limit'])}",
+                f"{entry['budget']} ≤ {milliseconds(checked['limit'])}",
                 f"{predicted['ms']:.3g} {interval(predicted['lower'], predicted['upper'])}",
                 " / ".join(f"{numbers[key]:.3g}" for key in ("p20", "p50", "p90")),
                 f"{entry['speedup']:.2f}×",
                 f"{dense:.1%} → {checked['metrics']['accuracy']:.1%}",
-                f"{found['dense']['size_bytes'] / 2**20:.1f} → {_megabytes(checked['artifact']):.1f} MB",
+                f"{entry['dense_size_bytes'] / 2**20:.1f} → {entry['size_bytes'] / 2**20:.1f} MB",
                 "met" if checked.get("budget_met") else "MISSED",
             )
         )

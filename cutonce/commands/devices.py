@@ -3,49 +3,47 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from cutonce.console import show as say
 from cutonce.console import show_table
+from cutonce.options import add_out, keep
 from devices.device import open_device
 from devices.runtimes import PRECISIONS, RUNTIMES
 
-_PIP = {
-    "torch": 'pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu',
-    "onnxruntime": "pip install onnxruntime",
-    "openvino": 'pip install "cutonce[openvino]"',
-}
 
+def devices(*, out: Path | None = None) -> dict[str, Any]:
+    """The devices that can be reached, what each is, and what runs on it.
 
-def devices() -> dict[str, Any]:
-    """The devices that can be reached, what each is, and what runs on it."""
+    Args:
+        out: write the result there too, as JSON.
+    """
     found = {}
     for name in ("local", "fake"):
         device = open_device(name)
-        installed = device.runtimes()
         found[name] = {
             "fingerprint": device.fingerprint().to_json(),
             "id": device.fingerprint().id,
             "threads": device.physical_cores(),
             "runtimes": {
                 runtime: {
-                    "version": installed[runtime],
+                    "version": version,
                     "precisions": list(PRECISIONS[runtime]),
-                    "install": None if installed[runtime] else _PIP[runtime],
+                    "install": None if version else RUNTIMES.get(runtime).install,
                 }
-                for runtime in RUNTIMES
-                if (runtime == "fake") == (name == "fake")
+                for runtime, version in device.runtimes().items()
             },
         }
-    return {"devices": found}
+    return keep(out, {"devices": found})
 
 
-def arguments(_parser: argparse.ArgumentParser) -> None:
-    """No flags of its own."""
+def arguments(parser: argparse.ArgumentParser) -> None:
+    add_out(parser)
 
 
-def run(_args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    return devices(), 0
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    return devices(out=args.out), 0
 
 
 def show(result: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cutonce.console import interval, progress, show_table, talk
-from cutonce.options import add_measuring, add_workload, require_at_least
+from cutonce.options import add_measuring, add_out, add_workload, keep, require_at_least
 from deploy.workload import Workload
 from devices.errors import NotTrustworthy
 
@@ -29,6 +29,7 @@ def measure(
     visits: int = 15,
     strict: bool = False,
     store: Path | None = None,
+    out: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Statistics of ``model`` on every target, with the raw visits and warnings.
@@ -36,6 +37,7 @@ def measure(
     Args:
         model: directory or hub name of a BERT checkpoint, or of a cutonce encoder.
         targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
+        out: write the result there too, as JSON.
 
     Raises:
         NotTrustworthy: ``strict``, and a measurement carries a warning.
@@ -68,10 +70,11 @@ def measure(
                 visits=visits,
                 progress=advance,
             )
+    result = keep(out, {"model": str(model), "measurements": [m.to_json() for m in measured]})
     doubts = [f"{m.target}: {warning}" for m in measured for warning in m.warnings]
     if strict and doubts:
         raise NotTrustworthy(f"Not trustworthy: {' '.join(doubts)}")
-    return {"model": str(model), "measurements": [m.to_json() for m in measured]}
+    return result
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +90,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="exit 3 on any warning")
     add_workload(parser)
     add_measuring(parser)
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -98,6 +102,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         visits=args.visits,
         strict=args.strict,
         store=args.store,
+        out=args.out,
         seed=args.seed,
     )
     return result, 0

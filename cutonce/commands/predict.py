@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cutonce.console import interval, milliseconds, show_table
-from cutonce.options import add_workload
+from cutonce.options import add_out, add_workload, keep
 from deploy.workload import Workload
 from devices.errors import StoreError
 
@@ -25,8 +25,15 @@ def predict(
     batch: int = 1,
     length: int = 128,
     store: Path | None = None,
+    out: Path | None = None,
 ) -> dict[str, Any]:
     """Milliseconds of every configuration, with a 90 % interval and whether it is in domain.
+
+    Args:
+        profile: a profile's file, or a profiled target.
+        configurations: architecture files, model directories or shapes.
+        batch, length: the workload, in sequences and tokens.
+        out: write the result there too, as JSON.
 
     Raises:
         UsageError: a configuration cannot be read.
@@ -50,7 +57,7 @@ def predict(
         }
         for i, text in enumerate(configurations)
     ]
-    return {"target": target, "workload": workloads[0].to_json(), "predictions": rows}
+    return keep(out, {"target": target, "workload": workloads[0].to_json(), "predictions": rows})
 
 
 def _find(profile: str | Path, store: Path | None) -> tuple[str, Any]:
@@ -75,11 +82,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("configurations", nargs="+", metavar="CONFIG", help="what to predict")
     parser.add_argument("--store", type=Path, help="measurement store (default: the user's own)")
     add_workload(parser)
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     result = predict(
-        args.profile, args.configurations, batch=args.batch, length=args.length, store=args.store
+        args.profile,
+        args.configurations,
+        batch=args.batch,
+        length=args.length,
+        store=args.store,
+        out=args.out,
     )
     return result, 0
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cutonce.console import milliseconds, show_table, talk
 from cutonce.console import show as say
-from cutonce.options import add_measuring, add_workload
+from cutonce.options import add_measuring, add_out, add_workload, keep
 from deploy.workload import Workload
 from devices.target import Target
 
@@ -27,6 +27,7 @@ def profile(
     length: int = 128,
     visits: int = 15,
     store: Path | None = None,
+    out: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Profile every target; returns for each its file, error and leave-one-out table.
@@ -36,6 +37,7 @@ def profile(
         around: model directory, architecture file or shape whose sub-networks to measure.
         configurations: encoders measured per target; 12 to 16 give about 2 % error.
         batch, length: the workload, in sequences and tokens.
+        out: write the result there too, as JSON.
 
     Raises:
         UsageError, DeviceError, StoreError, MissingDependency.
@@ -57,7 +59,7 @@ def profile(
             pool=pool,
             seed=seed,
         )
-        return {
+        result = {
             str(made.target): {
                 "file": str(profile_path(opened, made.target, made.fingerprint)),
                 "error": made.predictor.error,
@@ -66,6 +68,7 @@ def profile(
             }
             for made in profiles
         }
+    return keep(out, result)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +81,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_workload(parser)
     add_measuring(parser)
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -89,6 +93,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         length=args.length,
         visits=args.visits,
         store=args.store,
+        out=args.out,
         seed=args.seed,
     )
     return result, 0

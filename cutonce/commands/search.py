@@ -52,7 +52,8 @@ def search(
 
     Raises:
         UsageError, ModelError, DataError: what was given cannot be used.
-        BudgetUnreachable: no sub-network fits a budget.
+        BudgetUnreachable: no sub-network fits any budget; where some are reachable the others are
+            listed under ``unreachable``.
     """
     from cutonce.runs import Run
     from cutonce.searching import search_flow
@@ -67,12 +68,9 @@ def search(
     require_at_least(1, rounds=rounds, visits=visits)
     require_at_least(0, epochs=epochs)
     parsed = tuple(dict.fromkeys(Budget.parse(text) for text in budgets))
-    request = {
+    request: dict[str, Any] = {
         "model": str(model),
         "budgets": [budget.text for budget in parsed],
-        "task": [
-            str(part) for part in (task, data, text, text_pair, label, evaluation, max_length)
-        ],
         "workload": [batch, length],
         "rounds": rounds,
         "epochs": epochs,
@@ -91,6 +89,8 @@ def search(
         max_length=max_length,
         seed=seed,
     )
+    # By content, not by path alone: to go on with another model's errors would mix two searches.
+    request |= {"weights": loaded.encoder.digest, "task": known.to_json()}
     run = Run(Path(out), request)
     if run.result is not None:
         talk(f"{out} holds this search already, finished.")
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         seed=args.seed,
     )
     missed = any(entry["status"] == "missed" for entry in result["budgets"])
-    return result, 3 if missed else 0
+    return result, 3 if missed or result["unreachable"] else 0
 
 
 def show_budgets(result: dict[str, Any]) -> None:
@@ -195,6 +195,8 @@ def show(result: dict[str, Any]) -> None:
             key = "p90" if entry["bound"] == "p90" else "p20"
             nearest = milliseconds(entry["measured"][key])
             talk(f"Missed: {entry['budget']}: the nearest network takes {nearest} ({key}).")
+    for budget in result["unreachable"]:
+        talk(f"Unreachable: {budget}; its warning says what can be reached.")
 
 
 def _quality(metrics: dict[str, Any]) -> str:

@@ -83,7 +83,6 @@ def train(
         if value is not None
     }
     settings |= {"batch_size": batch_size, "seed": seed}
-    _same_request(out, [str(model), recipe, str(tokenizer), str(teacher), described, settings])
     if recipe == "distil":
         known = _distil(str(model), str(teacher), out, described, settings)
     else:
@@ -135,6 +134,7 @@ def _dense(
     known = Task.load(**described, tokenizer=tokenizer or model)
     if shape is not None:
         shape = replace(shape, vocabulary=known.tokenizer_size)
+    _same_request(out, ["dense", model, known.to_json(), settings])
     with progress(f"training {out.name}") as advance:
         dense(shape or model, known, out=out, progress=advance, **settings)
     return known
@@ -149,14 +149,17 @@ def _distil(
 ) -> Task:
     import shutil
 
-    from cutonce.subnets import copy_tokenizer, read_record
+    from cutonce.subnets import read_record
     from cutonce.tasks import load_task
+    from deploy.tokens import place_tokenizer
     from devices.files import whole_directory
     from elastic.families import load
     from elastic.recipes.distil import Lesson, distil
 
     student, dense = load(model), load(teacher)
     known = load_task(dense, **described)
+    digests = [student.encoder.digest, dense.encoder.digest]
+    _same_request(out, ["distil", model, teacher, digests, known.to_json(), settings])
     unfinished = out.with_name(f".{out.name}.training")
     with progress(f"distilling {out.name}") as advance:
         lesson = Lesson(dense.encoder, known)
@@ -164,7 +167,7 @@ def _distil(
     with whole_directory(out) as place:
         student.encoder.save_pretrained(place)
         if student.tokenizer is not None:
-            copy_tokenizer(student.tokenizer, place)
+            place_tokenizer(student.tokenizer, place)
         record = read_record(Path(model))
         if record is not None:
             write_json(place / "subnet.json", record)

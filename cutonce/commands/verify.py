@@ -1,40 +1,56 @@
 """Check artifacts where they are: hashes, parity, task metric, latency against the budget.
 
-All artifacts are measured in one interleaved campaign. Exit code 3 when one does not hold, 1 when a
-file of one was changed.
+All artifacts are measured in one interleaved campaign. A budget that is a fraction of the dense model's
+latency is judged beside the dense model, where the run that holds the artifact has it. Exit code 3 when
+one does not hold, 1 when a file of one was changed.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cutonce.console import milliseconds, progress, show_table, talk
-from cutonce.options import add_measuring, require_at_least
+from cutonce.options import add_measuring, add_out, keep, require_at_least
+
+if TYPE_CHECKING:
+    from cutonce.proof import Subject
+    from cutonce.trials import Outcome, Trial
+    from deploy.artifact import Artifact
+    from profiler.store import Store
 
 ATTEMPTS = 3  # see verify
+SPREAD_SECONDS = 30.0  # over which a further attempt is spread, for slow episodes last so long
 METRIC_TOLERANCE = 0.005  # accuracy may differ so much between the machines that ran it
 
 
 def verify(
     directories: Sequence[str | Path],
     *,
+    data: str | Path | None = None,
+    evaluation: str | Path | None = None,
     visits: int = 15,
     store: Path | None = None,
+    out: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """What was checked of every artifact, and whether all of it holds.
 
-    Where a budget is missed, more visits are added to those taken, twice at most, and the statistics
-    are over all of them: an intrinsic latency is what undisturbed visits show, and a slow episode of
-    the machine can outlast one campaign.
+    Where a budget is missed, more visits are added to those taken, twice at most and spread over a
+    longer time, and the statistics are over all of them: an intrinsic latency is what undisturbed
+    visits show, and a slow episode of the machine can outlast one campaign.
+
+    Args:
+        data, evaluation: where the task's files are now; default: where they were.
+        out: write the result there too, as JSON.
 
     Raises:
         ArtifactError: a directory is no artifact, or a file of it was changed.
     """
-    from cutonce import proof
+    from cutonce.proof import Subject
+    from cutonce.trials import Promise, Trial, dense_of
     from deploy.artifact import Artifact
     from profiler.store import open_store
 
@@ -42,37 +58,58 @@ def verify(
     artifacts = [Artifact.open(Path(directory)) for directory in directories]
     for artifact in artifacts:
         artifact.check_hashes()
-    subjects = [proof.Subject(a.encoder(), a.target, a.exported, a.workload) for a in artifacts]
-    rows = []
-    for artifact, subject in zip(artifacts, subjects, strict=True):
+    rows, trials = [], []
+    for artifact in artifacts:
+        subject = Subject(artifact.encoder(), artifact.target, artifact.exported, artifact.workload)
         with progress(f"parity and metric of {artifact.directory.name}"):
-            rows.append(_check(artifact, subject))
-    campaign = proof.new_campaign("verify")
+            rows.append(_check(artifact, subject, data, evaluation))
+        promise = Promise.read(artifact.reports.get("latency") or {})
+        run = artifact.directory.resolve().parent.parent
+        beside = dense_of(run, subject.target, subject.workload) if promise else None
+        trials.append(Trial(subject, promise, beside))
     with open_store(store) as opened:
-        for attempt in range(1, ATTEMPTS + 1):
-            with progress(
-                "measuring" if attempt == 1 else "measuring more: a budget is missed"
-            ) as go:
-                measured = proof.latencies(
-                    subjects,
-                    store=opened,
-                    campaign=campaign,
-                    visits=attempt * visits,
-                    seed=seed + attempt,
-                    progress=go,
-                )
-            if all(map(_meets, artifacts, measured)):
-                break
-    for row, artifact, measurement in zip(rows, artifacts, measured, strict=True):
-        _judge(row, artifact, measurement)
-    return {"artifacts": rows, "holds": all(row["holds"] for row in rows)}
+        outcomes = _measure(trials, opened, visits, seed)
+    for row, artifact, outcome in zip(rows, artifacts, outcomes, strict=True):
+        _judge(row, artifact, outcome)
+    return keep(out, {"artifacts": rows, "holds": all(row["holds"] for row in rows)})
 
 
-def _check(artifact: Any, subject: Any) -> dict[str, Any]:
+def _measure(trials: Sequence[Trial], store: Store, visits: int, seed: int) -> list[Outcome]:
+    from cutonce.proof import new_campaign
+    from cutonce.trials import run_trials
+
+    campaign = new_campaign("verify")
+    outcomes: list[Outcome] = []
+    for attempt in range(1, ATTEMPTS + 1):
+        with progress("measuring" if attempt == 1 else "measuring more: a budget is missed") as go:
+            outcomes = run_trials(
+                trials,
+                store=store,
+                campaign=campaign,
+                visits=attempt * visits,
+                seed=seed + attempt,
+                progress=go,
+                spread_seconds=0.0 if attempt == 1 else SPREAD_SECONDS,
+            )
+        if all(outcome.met for outcome in outcomes):
+            break
+    return outcomes
+
+
+def _check(
+    artifact: Artifact, subject: Subject, data: str | Path | None, evaluation: str | Path | None
+) -> dict[str, Any]:
     from cutonce import proof
     from cutonce.tasks import task_again
 
-    task = task_again(artifact.reports.get("task"), artifact.directory)
+    reports = artifact.reports
+    task = task_again(
+        reports.get("task"),
+        artifact.directory,
+        artifact.manifest["label_names"],
+        data=data,
+        evaluation=evaluation,
+    )
     report = proof.parity(subject, task)
     row: dict[str, Any] = {
         "artifact": str(artifact.directory),
@@ -82,9 +119,17 @@ def _check(artifact: Any, subject: Any) -> dict[str, Any]:
         "metrics": None,
         "faults": [] if report.passed else [report.verdict],
     }
-    promised = artifact.reports.get("metrics")
+    promised = reports.get("metrics")
     if task is None:
-        row["note"] = "The task's data is not here, so its metric was not taken again."
+        row["note"] = (
+            "The task's data is not here, so its metric was not taken again; --data and --eval say "
+            "where it is."
+        )
+    elif promised and task.source["digest"] != reports["task"]["digest"]:
+        row["note"] = (
+            f"{task.source['data']} does not hold what the metric was taken on, so it was not taken "
+            "again."
+        )
     elif promised:
         row["metrics"] = proof.metrics(subject, task)
         for key, value in promised.items():
@@ -95,35 +140,18 @@ def _check(artifact: Any, subject: Any) -> dict[str, Any]:
     return row
 
 
-def _bounded(promised: Mapping[str, Any], measurement: Any) -> tuple[str, float]:
-    """What the artifact's budget bounds, and its milliseconds here."""
-    bound = str(promised.get("bound", "intrinsic"))
-    statistics = measurement.statistics
-    return bound, statistics.p90 if bound == "p90" else statistics.p20
-
-
-def _meets(artifact: Any, measurement: Any) -> bool:
-    promised = artifact.reports.get("latency") or {}
-    limit = promised.get("limit")
-    return limit is None or _bounded(promised, measurement)[1] <= limit
-
-
-def _judge(row: dict[str, Any], artifact: Any, measurement: Any) -> None:
-    statistics = measurement.statistics
-    row["measured"] = statistics.to_json()
+def _judge(row: dict[str, Any], artifact: Artifact, outcome: Outcome) -> None:
+    measurement = outcome.measurement
+    row["measured"] = measurement.statistics.to_json()
+    row["dense"] = None if outcome.dense is None else outcome.dense.statistics.to_json()
     row["warnings"] = list(measurement.warnings)
+    row["limit"] = outcome.limit
+    if outcome.limit is not None:
+        row["within"] = measurement.within(outcome.limit)
+        row["budget_met"] = outcome.met
+        if not outcome.met:
+            row["faults"].append(outcome.miss)
     promised = artifact.reports.get("latency") or {}
-    limit = promised.get("limit")
-    row["limit"] = limit
-    if limit is not None:
-        bound, value = _bounded(promised, measurement)
-        row["within"] = measurement.within(limit)
-        row["budget_met"] = value <= limit
-        if not row["budget_met"]:
-            row["faults"].append(
-                f"The {bound} latency is {value:.3g} ms, {value / limit - 1:.1%} over the budget of "
-                f"{limit:.3g} ms."
-            )
     if promised.get("fingerprint") not in (None, measurement.fingerprint):
         row["warnings"].append(
             "This machine is not the one that the artifact was measured on; its latency is another."
@@ -133,11 +161,22 @@ def _judge(row: dict[str, Any], artifact: Any, measurement: Any) -> None:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directories", nargs="+", metavar="DIR", help="artifact directories")
+    parser.add_argument("--data", help="where the task's data is now (default: where it was)")
+    parser.add_argument("--eval", dest="evaluation", help="where the report split's file is now")
     add_measuring(parser)
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    result = verify(args.directories, visits=args.visits, store=args.store, seed=args.seed)
+    result = verify(
+        args.directories,
+        data=args.data,
+        evaluation=args.evaluation,
+        visits=args.visits,
+        store=args.store,
+        out=args.out,
+        seed=args.seed,
+    )
     return result, 0 if result["holds"] else 3
 
 

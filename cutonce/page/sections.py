@@ -11,7 +11,7 @@ from cutonce.page.artifacts import Shown
 from cutonce.page.front import front, quality_axis
 from cutonce.page.kept import kept
 from cutonce.page.plotting import markup
-from cutonce.page.text import Evidence, Html, escaped, megabytes, percent, section
+from cutonce.page.text import Evidence, Html, escaped, percent, section
 
 
 def title(run: Evidence) -> Html:
@@ -58,15 +58,13 @@ _PROOFS = (
 
 
 def _head(run: Evidence) -> Html:
-    return Html(
-        f"<header>\n<h1>{title(run)}</h1>\n"
-        f'<p class="verdict">{escaped(tables.verdict(run["budgets"]))}</p>\n</header>\n'
-    )
+    verdict = escaped(tables.verdict(run["budgets"], run["unreachable"]))
+    return Html(f'<header>\n<h1>{title(run)}</h1>\n<p class="verdict">{verdict}</p>\n</header>\n')
 
 
 def _dense(run: Evidence) -> Html:
     dense = run["dense"]
-    sizes = f"{tables.millions(dense['parameters'])} parameters, {megabytes(dense['size_bytes'])}"
+    sizes = f"{tables.millions(dense['parameters'])} parameters"
     times = "; ".join(
         f"{tables.quantiles(measured)} ms on {target}"
         for target, measured in dense["measured"].items()

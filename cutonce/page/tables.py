@@ -22,14 +22,20 @@ from cutonce.page.text import (
 )
 
 
-def verdict(budgets: Sequence[Evidence]) -> str:
-    """One sentence: how many budgets are met, and every one that is not."""
+def verdict(budgets: Sequence[Evidence], unreachable: Sequence[str]) -> str:
+    """How many budgets are met, and every one that is not."""
     missed = [budget for budget in budgets if budget["status"] == "missed"]
-    if not missed:
-        count = f"All {len(budgets)} budgets are" if len(budgets) > 1 else "The budget is"
+    total = len(budgets) + len(unreachable)
+    if not missed and not unreachable:
+        count = f"All {total} budgets are" if total > 1 else "The budget is"
         return f"{count} met."
-    names = "; ".join(f"{budget['budget']} ({_excess(budget)})" for budget in missed)
-    return f"{len(budgets) - len(missed)} of {len(budgets)} budgets met. Missed: {names}."
+    parts = [f"{total - len(missed) - len(unreachable)} of {total} budgets met."]
+    if missed:
+        names = "; ".join(f"{budget['budget']} ({_excess(budget)})" for budget in missed)
+        parts.append(f"Missed: {names}.")
+    if unreachable:
+        parts.append(f"Out of reach of every sub-network: {'; '.join(unreachable)}.")
+    return " ".join(parts)
 
 
 def _excess(budget: Evidence) -> str:

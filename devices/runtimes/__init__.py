@@ -38,9 +38,15 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """Loads files of one format."""
+    """Loads files of one format.
+
+    Attributes:
+        package: the Python package that it needs.
+        install: the command that installs it.
+    """
 
     package: str
+    install: str
 
     def load(self, path: Path, precision: str, threads: int) -> Session:
         """Load an exported file.

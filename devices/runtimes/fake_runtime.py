@@ -120,6 +120,7 @@ class FakeRuntime:
     """Loads ``model.onnx`` with its ``model.costs.json``; the precision is in the latter."""
 
     package = "onnxruntime"
+    install = "pip install onnxruntime"
 
     def load(self, path: Path, precision: str, threads: int) -> FakeSession:
         costs = _read_costs(path.with_suffix(".costs.json"))

@@ -34,6 +34,7 @@ class OnnxRuntime:
     """Loads ``.onnx`` files; the precision is in the file."""
 
     package = "onnxruntime"
+    install = "pip install onnxruntime"
 
     def load(
         self,

@@ -36,6 +36,7 @@ class OpenVinoRuntime:
     """Loads ``.xml`` files; fp32 and bf16 share one file and differ in the hint."""
 
     package = "openvino"
+    install = 'pip install "cutonce[openvino]"'
 
     def load(self, path: Path, precision: str, threads: int) -> OpenVinoSession:
         silence_telemetry()

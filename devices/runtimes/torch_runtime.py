@@ -36,6 +36,7 @@ class TorchRuntime:
     """Loads ``.pt2`` files; the precision is in the file."""
 
     package = "torch"
+    install = 'pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu'
 
     def load(
         self,

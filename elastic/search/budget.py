@@ -50,9 +50,10 @@ class Budget:
 
     def limit(self, dense: Measurement) -> float:
         """Milliseconds allowed, given the dense model's measurement on this target."""
-        return self.value * self.bounded(dense) if self.relative else self.value
+        return self.value * bounded(dense, self.bound) if self.relative else self.value
 
-    def bounded(self, measurement: Measurement) -> float:
-        """The milliseconds of ``measurement`` that this budget bounds."""
-        statistics = measurement.statistics
-        return statistics.p90 if self.bound == "p90" else statistics.p20
+
+def bounded(measurement: Measurement, bound: Bound) -> float:
+    """The milliseconds of ``measurement`` that a budget with this ``bound`` is about."""
+    statistics = measurement.statistics
+    return statistics.p90 if bound == "p90" else statistics.p20

@@ -7,27 +7,19 @@ ratio of what was asked to what was measured: down after a miss, up where slack 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from deploy.export_pool import ExportPool, ExportRequest
-from deploy.workload import Workload
 from devices.errors import BudgetUnreachable
-from devices.files import whole_directory
 from devices.target import Target
-from elastic.elastic_encoder import ElasticEncoder
-from elastic.search.budget import Budget
+from elastic.search.budget import Budget, bounded
+from elastic.search.deployment import Deployed, Deployment
 from elastic.search.knapsack import Errors, cheapest, decode
-from elastic.space import Chain, Choice, SearchSpace, size_of
+from elastic.space import Choice, SearchSpace, chain_text
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
-from profiler.campaign import Job, run_campaign
 from profiler.measurement import Measurement
-from profiler.store import Store
 
 AIM = 0.98  # the share of the limit that a correction aims at, so that noise does not undo it
 SLACK = 0.06  # unused share of the limit that is worth another round
@@ -40,6 +32,7 @@ class Round:
 
     Attributes:
         predicted: lower end, value and upper end of the prediction.
+        measurement: of the network; ``size_bytes`` is that of its exported files.
         dense: the dense model, measured in the same campaign as ``measurement``.
     """
 
@@ -47,6 +40,7 @@ class Round:
     choice: Choice
     predicted: tuple[float, float, float]
     measurement: Measurement
+    size_bytes: int
     dense: Measurement
 
     @property
@@ -57,11 +51,19 @@ class Round:
     @property
     def measured(self) -> float:
         """What the budget bounds."""
-        return self.budget.bounded(self.measurement)
+        return bounded(self.measurement, self.budget.bound)
 
     @property
     def fits(self) -> bool:
         return self.measured <= self.limit
+
+    @property
+    def surely(self) -> bool:
+        """Whether it fits at the upper end of what was measured, so that another campaign would very
+        likely find the same."""
+        intrinsic = self.budget.bound == "intrinsic"
+        upper = self.measurement.statistics.interval[1] if intrinsic else self.measured
+        return max(upper, self.measured) <= self.limit
 
     @property
     def speedup(self) -> float:
@@ -102,96 +104,25 @@ class Cut:
         return self.start.fits
 
     def chosen(self, errors: Errors) -> Round:
-        """The dense model where it fits; else the fitting round of least predicted error, or the
-        round nearest to its limit where none fits."""
+        """The dense model where it fits; else of the rounds that surely fit the one of least
+        predicted error; else the round that takes the least share of its limit."""
         if self.keeps_dense:
             return self.start
-        fitting = [step for step in self.rounds if step.fits]
-        if fitting:
-            return min(fitting, key=lambda step: error_of(errors, step.choice))
+        sure = [step for step in self.rounds if step.surely]
+        if sure:
+            return min(sure, key=lambda step: error_of(errors, step.choice))
         return min(self.rounds, key=lambda step: step.measured / step.limit)
 
     def feed_back(self, step: Round) -> None:
         """Move the allowance by what was measured; done when it fits without slack to use."""
         self.rounds.append(step)
-        self.done = (1 - SLACK) * step.limit <= step.measured <= step.limit
+        self.done = step.surely and step.measured >= (1 - SLACK) * step.limit
         self.allowed = step.predicted[2] * AIM * step.limit / step.measured
 
 
 def error_of(errors: Errors, choice: Choice) -> float:
     """The additive error that the decoding minimised."""
     return float(sum(errors[position][level] for position, level in enumerate(choice)))
-
-
-def chain_text(chain: Chain) -> list[str]:
-    """``A4`` for attention with 4 heads, ``F640`` for a feed-forward of 640, ``-`` for dropped."""
-    return [
-        "-" if op is None else f"{'A' if op.kind == 'attention' else 'F'}{size_of(op)}"
-        for op in chain
-    ]
-
-
-class Deployment:
-    """Exports sub-networks of one elastic encoder and measures them, dense beside them."""
-
-    def __init__(
-        self,
-        elastic: ElasticEncoder,
-        space: SearchSpace,
-        workload: Workload,
-        *,
-        store: Store,
-        pool: ExportPool,
-        campaign: str,
-        work: Path,
-        visits: int,
-        seed: int,
-        progress: Callable[[str], Any],
-    ) -> None:
-        self.elastic, self.space, self.workload = elastic, space, workload
-        self.store, self.pool, self.campaign, self.work = store, pool, campaign, work
-        self.visits, self.seed, self.progress = visits, seed, progress
-
-    def measure(
-        self, name: str, targets: Sequence[Target], wanted: Sequence[tuple[Target, Choice]] = ()
-    ) -> tuple[dict[Target, Measurement], list[Measurement]]:
-        """The dense model on every target, and every network wanted, in one interleaved campaign."""
-        unique = list(dict.fromkeys([*((target, self.space.dense) for target in targets), *wanted]))
-        requests = [
-            ExportRequest(
-                self._extract(choice), target.runtime, target.precision, self._place(choice)
-            )
-            for target, choice in unique
-        ]
-        with self.progress(f"exporting {len(requests)} networks") as advance:
-            exported = self.pool.export(requests, progress=advance)
-        jobs = [
-            Job(target, self.space.architecture(choice), self.workload, files.path)
-            for (target, choice), files in zip(unique, exported, strict=True)
-        ]
-        with self.progress(f"measuring {len(jobs)} networks") as advance:
-            measured = run_campaign(
-                jobs,
-                store=self.store,
-                campaign=f"{self.campaign}/{name}",
-                seed=self.seed,
-                visits=self.visits,
-                progress=advance,
-            )
-        found = dict(zip(unique, measured, strict=True))
-        dense = {target: found[target, self.space.dense] for target in targets}
-        return dense, [found[key] for key in wanted]
-
-    def _place(self, choice: Choice) -> Path:
-        digest = hashlib.sha256(json.dumps(choice).encode()).hexdigest()[:16]
-        return self.work / digest
-
-    def _extract(self, choice: Choice) -> Path:
-        directory = self._place(choice) / "encoder"
-        if not directory.exists():
-            with whole_directory(directory) as place:
-                self.elastic.extract(self.space.chain(choice)).save_pretrained(place)
-        return directory
 
 
 def cut_to_budgets(
@@ -209,10 +140,11 @@ def cut_to_budgets(
         errors: per position, the error of each choice (elastic.search.sensitivity).
         predictors: one per target of the budgets.
         rounds: decodings per budget at most.
-        warn: told when the dense model's own latency moves between campaigns.
+        warn: told of every budget that not even the cheapest sub-network is predicted to fit, which
+            is left out, and when the dense model's own latency moves between campaigns.
 
     Raises:
-        BudgetUnreachable: not even the cheapest sub-network is predicted to fit a budget.
+        BudgetUnreachable: no budget can be reached.
     """
     space = deployment.space
     targets = list(dict.fromkeys(budget.target for budget in budgets))
@@ -223,6 +155,7 @@ def cut_to_budgets(
     cuts = [
         _begin(budget, tables[budget.target], dense[budget.target], space) for budget in budgets
     ]
+    cuts = _reachable(cuts, warn)
     for number in range(1, rounds + 1):
         steps = [(cut, choice) for cut in cuts if not cut.done for choice in _next(cut, errors)]
         if not steps:
@@ -231,36 +164,51 @@ def cut_to_budgets(
         still = [target for target in targets if any(target == key for key, _ in wanted)]
         beside, measured = deployment.measure(f"round {number}", still, wanted)
         _check_drift(budgets, dense, beside, warn)
-        for (cut, choice), measurement in zip(steps, measured, strict=True):
+        for (cut, choice), deployed in zip(steps, measured, strict=True):
             predicted = cut.table.predict(choice)
-            reference = beside[cut.budget.target]
-            cut.feed_back(Round(cut.budget, choice, predicted, measurement, reference))
+            reference = beside[cut.budget.target].measurement
+            step = Round(
+                cut.budget, choice, predicted, deployed.measurement, deployed.size_bytes, reference
+            )
+            cut.feed_back(step)
     return cuts
 
 
-def _begin(budget: Budget, table: CostTable, dense: Measurement, space: SearchSpace) -> Cut:
-    start = Round(budget, space.dense, table.predict(space.dense), dense, dense)
+def _begin(budget: Budget, table: CostTable, dense: Deployed, space: SearchSpace) -> Cut:
+    whole = dense.measurement
+    start = Round(budget, space.dense, table.predict(space.dense), whole, dense.size_bytes, whole)
     # Decoded on the predictor's own scale: the machine may have been quicker or slower when it was
     # profiled than it was just now with the dense model.
     allowed = start.limit * start.predicted[1] / start.measured
     return Cut(budget, table, start, allowed, done=start.fits)
 
 
+def _reachable(cuts: Sequence[Cut], warn: Callable[[str], None]) -> list[Cut]:
+    """The cuts whose budget some sub-network is predicted to fit; the others are said."""
+    found = []
+    for cut in cuts:
+        _, ms, upper = cut.table.predict(cheapest(cut.table))
+        if ms <= cut.allowed:
+            found.append(cut)
+            continue
+        scale = cut.start.measured / cut.start.predicted[1]
+        sentence = (
+            f"No sub-network fits {cut.budget.text} ({cut.start.limit:.3g} ms): the fastest "
+            f"reachable is predicted at {scale * ms:.3g} ms, at most {scale * upper:.3g} ms; raise "
+            "the budget to that, choose a faster target, or start from a smaller model."
+        )
+        if len(cuts) == 1:
+            raise BudgetUnreachable(sentence)
+        warn(sentence)
+    if not found:
+        raise BudgetUnreachable("None of the budgets can be reached; see the warnings above.")
+    return found
+
+
 def _next(cut: Cut, errors: Errors) -> list[Choice]:
     """The next network to measure, or none where the decoding repeats itself."""
     choice = decode(errors, cut.table, cut.allowed)
-    if choice is None:
-        least = cheapest(cut.table)
-        _, ms, upper = cut.table.predict(least)
-        if not cut.rounds and ms > cut.allowed:
-            scale = cut.start.measured / cut.start.predicted[1]
-            raise BudgetUnreachable(
-                f"No sub-network fits {cut.budget.text} ({cut.start.limit:.3g} ms): the fastest "
-                f"reachable is predicted at {scale * ms:.3g} ms, at most {scale * upper:.3g} ms; raise "
-                "the budget to that, choose a faster target, or start from a smaller model."
-            )
-        choice = least
-    choice = tuple(int(level) for level in choice)
+    choice = tuple(int(level) for level in (cheapest(cut.table) if choice is None else choice))
     if any(step.choice == choice for step in cut.rounds):
         cut.done = True
         return []
@@ -269,15 +217,16 @@ def _next(cut: Cut, errors: Errors) -> list[Choice]:
 
 def _check_drift(
     budgets: Sequence[Budget],
-    before: Mapping[Target, Measurement],
-    after: Mapping[Target, Measurement],
+    before: Mapping[Target, Deployed],
+    after: Mapping[Target, Deployed],
     warn: Callable[[str], None],
 ) -> None:
     """A limit in milliseconds means little while the machine's own speed moves; one relative to the
     dense model is judged beside it and stands."""
     absolute = dict.fromkeys(budget.target for budget in budgets if not budget.relative)
     for target in (target for target in absolute if target in after):
-        ratio = after[target].statistics.p20 / before[target].statistics.p20
+        now, then = after[target].measurement, before[target].measurement
+        ratio = now.statistics.p20 / then.statistics.p20
         if abs(ratio - 1) > DRIFT:
             warn(
                 f"On {target} the dense model took {ratio:.2f} times as long as at the start: the "

@@ -113,3 +113,20 @@ def test_a_half_written_model_is_refused(
     assert main([*words, "--text", "text", "--label", "label", "--out", str(out)]) == 1
     assert str(half) in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_out_keeps_the_result_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "new" / "devices.json"
+    assert main(["devices", "--out", str(path), "--json"]) == 0
+    assert json.loads(path.read_text()) == json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_every_command_takes_the_common_flags(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    help_text = capsys.readouterr().out
+    for flag in ("--json", "--out", "--seed", "--verbose"):
+        assert flag in help_text

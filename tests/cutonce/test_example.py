@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from cutonce.example.corpus import CLASSES, Paragraph, collect, split, write
+from cutonce.example.tokenizer import SPECIAL, train_tokenizer
 from devices.errors import DataError
 
 
@@ -50,3 +53,18 @@ def test_written_as_csv(tmp_path: Path) -> None:
     write([Paragraph('with "quotes", commas', "a")], tmp_path / "x.csv")
     with (tmp_path / "x.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["text", "package"], ['with "quotes", commas', "a"]]
+
+
+def test_same_texts_same_vocabulary(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    texts = [" ".join("".join(rng.choices("abcdefgh", k=5)) for _ in range(40)) for _ in range(20)]
+    for name in ("one", "two", "three"):
+        train_tokenizer(texts, 90, tmp_path / name, 32)
+    first, *others = (
+        (tmp_path / name / "tokenizer.json").read_text() for name in ("one", "two", "three")
+    )
+    assert all(other == first for other in others)
+    vocabulary = json.loads(first)["model"]["vocab"]
+    assert len(vocabulary) == 90
+    special = [token["content"] for token in json.loads(first)["added_tokens"]]
+    assert special == list(SPECIAL)

@@ -133,7 +133,7 @@ def run_json() -> dict[str, Any]:
         "versions": {"torch": "2.13.0", "numpy": "2.4.0"},
         "dense": {
             "architecture": uniform(6, 768, 12, 3072, labels=2).to_json(), "chain": DENSE,
-            "parameters": 66_955_010, "size_bytes": 267_820_040,
+            "parameters": 66_955_010,
             "metrics": {"search": {"accuracy": 0.91}, "report": {"accuracy": 0.905}},
             "measured": {ONNX: statistics(42.5), VINO: statistics(19.1)},
         },
@@ -144,6 +144,7 @@ def run_json() -> dict[str, Any]:
             budget(f"{ONNX}=0.4x:p90", chains[3], 1.15, "met"),
             budget(f"{VINO}=0.2x", chains[2], 0.9, "missed"),
         ],
+        "unreachable": [],
         "warnings": ["The clock moved <during> the campaign."],
     }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import cutonce
 from cutonce.cli import main
 from deploy.encoder import Encoder
-from devices.errors import ArtifactError, BudgetUnreachable, UsageError
+from devices.errors import ArtifactError, BudgetUnreachable, ModelError, UsageError
 
 TARGET = "fake:3/fake/fp32"
 
@@ -37,7 +38,7 @@ def asked(model: Path, data: Path, place: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(asked: dict[str, Any], place: Path) -> dict[str, Any]:
-    budgets = [f"{TARGET}=0.75x", f"{TARGET}=0.5x", f"{TARGET}=1000ms"]
+    budgets = [f"{TARGET}=0.75x", f"{TARGET}=0.5x", f"{TARGET}=1000ms", f"{TARGET}=0.001ms"]
     return cutonce.search(**asked, budgets=budgets, out=place / "run")
 
 
@@ -59,6 +60,11 @@ def test_budgets_are_met_by_what_was_measured(found: dict[str, Any]) -> None:
     assert generous["chain"] == found["dense"]["chain"]
 
 
+def test_a_budget_out_of_reach_is_listed_beside_the_others(found: dict[str, Any]) -> None:
+    assert found["unreachable"] == [f"{TARGET}=0.001ms"]
+    assert any("fastest reachable" in warning for warning in found["warnings"])
+
+
 def test_predictions_hold_on_what_was_measured(found: dict[str, Any]) -> None:
     [target] = found["targets"].values()
     for row in target["checked"]:
@@ -75,7 +81,7 @@ def test_sub_networks_load_again(found: dict[str, Any], place: Path) -> None:
 def test_a_finished_search_is_not_run_again(
     found: dict[str, Any], asked: dict[str, Any], place: Path
 ) -> None:
-    budgets = [entry["budget"] for entry in found["budgets"]]
+    budgets = [*(entry["budget"] for entry in found["budgets"]), *found["unreachable"]]
     assert cutonce.search(**asked, budgets=budgets, out=place / "run") == found
     with pytest.raises(UsageError, match="budgets"):
         cutonce.search(**asked, budgets=budgets[:1], out=place / "run")
@@ -113,6 +119,88 @@ def test_verify_misses_a_tighter_budget(
     assert "over the budget" in row["faults"][0]
 
 
+def test_a_fraction_is_judged_beside_the_dense_model_where_it_is(
+    found: dict[str, Any], place: Path
+) -> None:
+    run, store = place / "run", place / "store.sqlite"
+    made = cutonce.export(
+        run / found["budgets"][0]["subnet"], store=store, out=run / "a" / "beside"
+    )
+    assert made["latency"]["met"]
+    fraction = made["latency"]["limit"] / made["latency"]["dense"]["p20"]
+    assert fraction == pytest.approx(0.75)
+    [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
+    assert row["limit"] == pytest.approx(0.75 * row["dense"]["p20"])
+    alone = place / "elsewhere" / "artifacts" / "alone"
+    shutil.copytree(made["artifact"], alone)
+    [row] = cutonce.verify([alone], store=store)["artifacts"]
+    assert row["dense"] is None
+    assert row["limit"] == pytest.approx(made["latency"]["limit"])
+
+
+def test_verify_finds_data_that_moved_and_refuses_another(
+    artifact: Path, data: Path, place: Path, tmp_path: Path
+) -> None:
+    same, other = tmp_path / "same.csv", tmp_path / "other.csv"
+    lines = data.read_text().splitlines(keepends=True)
+    same.write_text("".join(lines))
+    other.write_text("".join(lines[:-1]))
+    store = place / "store.sqlite"
+    [row] = cutonce.verify([artifact], data=same, store=store)["artifacts"]
+    assert row["metrics"]["accuracy"] > 0
+    [row] = cutonce.verify([artifact], data=other, store=store)["artifacts"]
+    assert row["metrics"] is None
+    assert "does not hold what the metric was taken on" in row["note"]
+
+
+def test_export_of_any_model_with_a_task_of_its_own(
+    model: Path, data: Path, place: Path, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {"target": TARGET, "length": 32, "store": place / "store.sqlite"}
+    plain = cutonce.export(model, **asked, out=tmp_path / "plain")
+    assert plain["metrics"] is None
+    task = {"data": data, "text": "text", "label": "label", "max_length": 32}
+    scored = cutonce.export(model, **asked, **task, out=tmp_path / "scored")
+    assert 0 <= scored["metrics"]["accuracy"] <= 1
+    with pytest.raises(UsageError, match="--text"):
+        cutonce.export(model, **asked, data=data, out=tmp_path / "textless")
+
+
+def test_export_refuses_a_foreign_directory_before_any_work(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    monkeypatch.setattr("elastic.families.load", None)
+    with pytest.raises(UsageError, match="not an artifact"):
+        cutonce.export(model, target=TARGET, out=tmp_path)
+
+
+def test_a_damaged_record_is_said(found: dict[str, Any], place: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "subnet"
+    shutil.copytree(place / "run" / found["budgets"][0]["subnet"], copy)
+    (copy / "subnet.json").write_text('{"schema": 1}')
+    with pytest.raises(ModelError, match=r"subnet\.json is damaged"):
+        cutonce.export(copy)
+
+
+def test_another_model_at_the_same_path_is_another_search(
+    model: Path, asked: dict[str, Any], tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    moved, out = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(model, moved)
+    changed = {**asked, "model": moved, "budgets": [f"{TARGET}=1000ms"], "out": out}
+    cutonce.search(**changed)
+    weights = load_file(moved / "model.safetensors")
+    save_file(
+        {k: v + 0.01 for k, v in weights.items()}, moved / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(UsageError, match=r"different: weights"):
+        cutonce.search(**changed)
+    assert (out / "run.json").exists()
+
+
 def test_report_of_a_real_run(found: dict[str, Any], artifact: Path, place: Path) -> None:
     assert found
     assert artifact.exists()
@@ -132,10 +220,12 @@ def test_predict_from_the_profile_that_the_search_left(
 
 def _promise(artifact: Path, limit: float) -> None:
     """Rewrite the budget in an artifact, its hash with it, as a forger with time would."""
-    from deploy.manifest import sha256
+    from devices.files import sha256
 
     report = artifact / "reports" / "latency.json"
-    report.write_text(json.dumps({**json.loads(report.read_text()), "limit": limit}))
+    report.write_text(
+        json.dumps({**json.loads(report.read_text()), "limit": limit, "fraction": None})
+    )
     manifest = artifact / "manifest.json"
     content = json.loads(manifest.read_text())
     for file in content["files"]:

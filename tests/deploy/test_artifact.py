@@ -131,7 +131,7 @@ def test_a_failed_write_leaves_the_old_one(tmp_path: Path, write: Write, tokeniz
     slow = tmp_path / "slow"
     slow.mkdir()
     shutil.copy(tokenizer / "tokenizer_config.json", slow)
-    with pytest.raises(ModelError, match="holds no tokenizer"):
+    with pytest.raises(ModelError, match=r"Tokenizer .*slow cannot be loaded"):
         write(directory, tokenizer=slow)
     assert Artifact.open(directory).manifest == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "slow"]

@@ -50,3 +50,13 @@ def test_columns_by_number(tmp_path: Path) -> None:
     examples = read_examples(path, ["3"], "1")
     assert examples.texts == [("First sentence.",), ("Second sentence.",)]
     assert examples.labels == ["1", "0"]
+
+
+def test_digest_names_the_content_not_the_file(tmp_path: Path) -> None:
+    rows = [{"text": "one", "label": "a"}, {"text": "two", "label": "b"}]
+    one, two, other = (tmp_path / f"{name}.jsonl" for name in "abc")
+    digests = [
+        read_examples(jsonl(path, *given), ["text"], "label").digest
+        for path, given in ((one, rows), (two, rows), (other, rows[::-1]))
+    ]
+    assert digests[0] == digests[1] != digests[2]

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
+from deploy import export_pool
 from deploy.architecture import Architecture
 from deploy.encoder import Encoder
 from deploy.export_pool import ExportPool, ExportRequest
@@ -124,3 +130,38 @@ def test_failure_and_interrupt_end_the_workers(
     with pytest.raises(error):
         export_many(requests, progress=progress)
     assert multiprocessing.active_children() == []
+
+
+_PARENT = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from deploy.architecture import uniform
+from deploy.export_pool import ExportPool, ExportRequest
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    with ExportPool() as pool:
+        pool.export([
+            ExportRequest(uniform(1, 8, 2, width, vocabulary=20), "torch", "fp32", place / str(width))
+            for width in (8, 16)
+        ])
+        print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(_PARENT)
+    root = Path(export_pool.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
+        check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    workers = [
+        psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))
+    ]
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

@@ -7,21 +7,24 @@ import pytest
 
 from deploy.architecture import uniform
 from deploy.workload import Workload
+from devices.errors import BudgetUnreachable
 from elastic.search import loop
 from elastic.search.budget import Budget
-from elastic.search.loop import Cut, Round, chain_text
+from elastic.search.deployment import Deployed
+from elastic.search.loop import Cut, Round
 from elastic.space import SearchSpace
 from predictors.predictor import LatencyPredictor
 from profiler.measurement import Measurement, Visit
 
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
+TARGET = Budget.parse("fake/fake/fp32=1ms").target
 ERRORS = [np.arange(len(some), dtype=float) for some in SPACE.choices]
 
 
-def took(ms: float) -> Measurement:
-    visits = tuple(Visit(float(i), (ms, ms)) for i in range(9))
-    target = Budget.parse("fake/fake/fp32=1ms").target
-    return Measurement("c", target, "f", SPACE.base, Workload(), "f32", visits)
+def took(ms: float, spread: float = 0.0) -> Measurement:
+    """Nine visits; with ``spread`` half of them take longer by that share."""
+    visits = tuple(Visit(float(i), (ms * (1 + spread * (i % 2)),) * 2) for i in range(9))
+    return Measurement("c", TARGET, "f", SPACE.base, Workload(), "f32", visits)
 
 
 def begun(text: str, dense: float) -> Cut:
@@ -30,12 +33,12 @@ def begun(text: str, dense: float) -> Cut:
     ms = [0.1 + sum(getattr(op, "width", 64) for op in a.operators) / 100 for a in known]
     predictor = LatencyPredictor().fit(known, [Workload()] * 8, ms)
     table = predictor.table(SPACE.base, SPACE.choices, Workload())
-    return loop._begin(Budget.parse(text), table, took(dense), SPACE)
+    return loop._begin(Budget.parse(text), table, Deployed(took(dense), 1000), SPACE)
 
 
 def test_a_miss_tightens_and_slack_widens_what_is_allowed() -> None:
     cut = begun("fake/fake/fp32=4ms", dense=8.0)
-    step = Round(cut.budget, (1,) * 4, (3.5, 3.8, 4.0), took(4.4), took(8.0))
+    step = Round(cut.budget, (1,) * 4, (3.5, 3.8, 4.0), took(4.4), 500, took(8.0))
     cut.feed_back(step)
     assert not cut.done
     assert cut.allowed == pytest.approx(4.0 * loop.AIM * 4.0 / 4.4)
@@ -49,7 +52,7 @@ def test_a_miss_tightens_and_slack_widens_what_is_allowed() -> None:
 def test_the_fitting_network_of_least_error_is_chosen() -> None:
     cut = begun("fake/fake/fp32=4ms", dense=8.0)
     steps = [
-        Round(cut.budget, (level,) * 4, (1.0, 1.0, 1.0), took(ms), took(8.0))
+        Round(cut.budget, (level,) * 4, (1.0, 1.0, 1.0), took(ms), 500, took(8.0))
         for level, ms in ((1, 4.1), (2, 3.9), (3, 3.0))
     ]
     for step in steps:
@@ -62,7 +65,7 @@ def test_the_fitting_network_of_least_error_is_chosen() -> None:
 
 def test_a_relative_budget_is_judged_beside_the_dense_model() -> None:
     cut = begun("fake/fake/fp32=0.5x", dense=8.0)
-    slow = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(4.7), took(9.6))
+    slow = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(4.7), 500, took(9.6))
     assert slow.limit == pytest.approx(4.8)
     assert slow.fits
     assert slow.speedup == pytest.approx(9.6 / 4.7)
@@ -78,12 +81,32 @@ def test_drift_matters_to_absolute_budgets_alone() -> None:
     said: list[str] = []
     for text in ("fake/fake/fp32=4ms", "fake/fake/fp32=0.5x"):
         budget = Budget.parse(text)
-        before, after = {budget.target: took(1.0)}, {budget.target: took(1.3)}
-        loop._check_drift([budget], before, after, said.append)
+        before, after = (Deployed(took(ms), 1000) for ms in (1.0, 1.3))
+        loop._check_drift([budget], {TARGET: before}, {TARGET: after}, said.append)
     assert len(said) == 1
     assert "1.30 times" in said[0]
 
 
-def test_chain_text() -> None:
-    chain = SPACE.chain((1, len(SPACE.choices[1]) - 1, 0, 0))
-    assert chain_text(chain) == ["A3", "-", "A4", "F256"]
+def test_a_fit_that_noise_may_undo_is_not_the_end() -> None:
+    cut = begun("fake/fake/fp32=4ms", dense=8.0)
+    close = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(3.95, spread=0.05), 500, took(8.0))
+    assert close.fits
+    assert not close.surely
+    cut.feed_back(close)
+    assert not cut.done
+    sure = replace(close, choice=(2,) * 4, measurement=took(3.9))
+    cut.feed_back(sure)
+    assert cut.done
+    assert cut.chosen(ERRORS) is sure
+
+
+def test_a_budget_out_of_reach_is_said_and_the_others_stay() -> None:
+    said: list[str] = []
+    cuts = [begun("fake/fake/fp32=4ms", dense=8.0) for _ in range(2)]
+    cuts[1].allowed = 0.0
+    assert loop._reachable(cuts, said.append) == cuts[:1]
+    assert "fastest reachable" in said[0]
+    with pytest.raises(BudgetUnreachable, match="fastest reachable"):
+        loop._reachable(cuts[1:], said.append)
+    with pytest.raises(BudgetUnreachable, match="None of the budgets"):
+        loop._reachable(cuts[1:] * 2, said.append)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from devices.errors import UsageError
-from elastic.space import SearchSpace, size_of
+from elastic.space import SearchSpace, chain_text, size_of
 
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=100))
 
@@ -98,3 +98,9 @@ def test_importing_needs_no_torch() -> None:
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=root).returncode == 0
+
+
+def test_chain_text() -> None:
+    space = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
+    chain = space.chain((1, len(space.choices[1]) - 1, 0, 0))
+    assert chain_text(chain) == ["A3", "-", "A4", "F256"]

@@ -98,13 +98,16 @@ def test_a_finished_campaign_starts_nothing(
 
 # Its standard input stays open, so that it waits where the test wants it.
 _CHILD = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.target import Target
 from profiler.campaign import Job, run_campaign
 from profiler.store import open_store
+
+# A shell that starts the tests in the background has interrupts ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 request = json.loads(sys.stdin.readline())
 job = Job(Target.parse(request["target"]), Architecture.from_json(request["architecture"]),
