@@ -7,7 +7,7 @@ hidden-256 BERT is trained from scratch by `cutonce train`, cut by `cutonce sear
 own latency on onnxruntime and OpenVINO, exported and verified; every step is the public command.
 Prints PASS or MISS per target:
 
-- every budget is met by the exported artifact, measured again by `cutonce verify`;
+- every budget is met by the exported artifact, measured again by `cutonce verify` beside the dense model;
 - every sub-network is within 3 points of the dense model's accuracy on the official dev set.
 
 Interrupted, the same call with the same --out goes on where it stopped.
@@ -82,10 +82,11 @@ def judge(found: dict, checked: dict) -> list[dict]:
         accuracy, numbers = row["metrics"]["accuracy"], row["measured"]
         result = {
             "target": entry["target"],
-            "limit_ms": entry["limit"],
+            "limit_ms": row["limit"],
             "predicted_ms": entry["predicted"],
             "measured_ms": numbers,
-            "speedup": entry["speedup"],
+            "dense_ms": row["dense"],
+            "speedup": row["speedup"],
             "accuracy_dense": dense,
             "accuracy_cut": accuracy,
             "chain": entry["chain"],
@@ -94,10 +95,10 @@ def judge(found: dict, checked: dict) -> list[dict]:
         }
         rows.append(result)
         print(
-            f"{entry['target']}: limit {entry['limit']:.3f} ms, predicted {entry['predicted']['ms']:.3f} "
+            f"{entry['target']}: limit {row['limit']:.3f} ms, predicted {entry['predicted']['ms']:.3f} "
             f"[{entry['predicted']['lower']:.3f}, {entry['predicted']['upper']:.3f}], "
             f"p20 {numbers['p20']:.3f} p50 {numbers['p50']:.3f} p90 {numbers['p90']:.3f}, "
-            f"speed-up {entry['speedup']:.2f}x {result['budget']}; "
+            f"speed-up {result['speedup']:.2f}x {result['budget']}; "
             f"accuracy {accuracy:.4f} {result['accuracy']}"
         )
         print(f"    {' '.join(entry['chain'])}")

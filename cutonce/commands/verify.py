@@ -143,7 +143,9 @@ def _check(
 def _judge(row: dict[str, Any], artifact: Artifact, outcome: Outcome) -> None:
     measurement = outcome.measurement
     row["measured"] = measurement.statistics.to_json()
-    row["dense"] = None if outcome.dense is None else outcome.dense.statistics.to_json()
+    dense = None if outcome.dense is None else outcome.dense.statistics
+    row["dense"] = dense and dense.to_json()
+    row["speedup"] = dense and dense.p20 / measurement.statistics.p20
     row["warnings"] = list(measurement.warnings)
     row["limit"] = outcome.limit
     if outcome.limit is not None:
