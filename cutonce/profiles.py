@@ -15,24 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from cutonce.console import progress
+from cutonce.console import progress, talk
 from deploy.architecture import Architecture, uniform
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.device import open_device
-from devices.errors import StoreError, UsageError
+from devices.errors import DeviceError, StoreError, UsageError
 from devices.files import write_json
 from devices.fingerprint import Fingerprint
 from devices.target import Target
 from elastic.space import SearchSpace
 from predictors.planning import plan
 from predictors.predictor import LatencyPredictor
-from profiler.campaign import Job, run_campaign
+from profiler.campaign import SECOND_STARTS, run_campaign
+from profiler.job import Job
 from profiler.measurement import Measurement
 from profiler.store import Store
 
 SCHEMA = 1
 CAMPAIGN = "profile"
+LEAST = 6  # encoders that a predictor is fitted to
 POOL = 400  # candidates that the D-optimal choice is made from
 # The embedding table is looked up row by row, so its size does not show in the latency; a small
 # one keeps the exported random-weight encoders small.
@@ -117,17 +119,28 @@ def make_profiles(
     seed: int,
 ) -> list[Profile]:
     """Profile all targets in one interleaved campaign; goes on where an earlier call stopped."""
-    if configurations < 6:
-        raise UsageError(f"A profile needs at least 6 configurations, not {configurations}.")
+    if configurations < LEAST:
+        raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
     known = candidates(around, seed)
     chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
     with TemporaryDirectory(prefix="cutonce-profile-") as work:
         jobs = _deploy(targets, chosen, workload, Path(work), pool)
         with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
             measured = run_campaign(
-                jobs, store=store, campaign=CAMPAIGN, seed=seed, visits=visits, progress=advance
+                jobs,
+                store=store,
+                campaign=CAMPAIGN,
+                seed=seed,
+                visits=visits,
+                second_starts=SECOND_STARTS,
+                failed=_left_out,
+                progress=advance,
             )
     return [_fit(target, [m for m in measured if m.target == target], store) for target in targets]
+
+
+def _left_out(job: Job, error: DeviceError) -> None:
+    talk(f"Left out of the profile of {job.target}: {job.architecture}, which failed. {error}")
 
 
 def _deploy(
@@ -152,6 +165,11 @@ def _deploy(
 
 
 def _fit(target: Target, measured: Sequence[Measurement], store: Store) -> Profile:
+    if len(measured) < LEAST:
+        raise DeviceError(
+            f"Only {len(measured)} encoders could be measured on {target}, a profile needs {LEAST}; "
+            "what failed is said above. Mend that, and repeat: what was measured is kept."
+        )
     predictor = LatencyPredictor(target.precision).fit(
         [m.architecture for m in measured],
         [m.workload for m in measured],

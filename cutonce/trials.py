@@ -19,8 +19,10 @@ from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.target import Target
 from elastic.search.budget import Bound, bounded
-from profiler.campaign import Job, run_campaign
+from profiler.campaign import run_campaign
+from profiler.job import Job
 from profiler.measurement import Measurement
+from profiler.statistics import LEAST_VISITS
 from profiler.store import Store
 
 
@@ -128,6 +130,7 @@ def run_trials(
     visits: int,
     seed: int,
     progress: Callable[[int, int], None],
+    least: int = LEAST_VISITS,
     spread_seconds: float = 0.0,
 ) -> list[Outcome]:
     """All trials in one interleaved campaign; visits that it has already count."""
@@ -139,6 +142,7 @@ def run_trials(
         campaign=campaign,
         seed=seed,
         visits=visits,
+        least=least,
         progress=progress,
         spread_seconds=spread_seconds,
     )

@@ -168,7 +168,10 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow_parent, daemon=True).start()
     import torch
+    from tqdm import tqdm
 
+    # Its own lock is a semaphore between processes, which a killed worker leaves behind.
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 

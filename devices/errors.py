@@ -7,6 +7,7 @@
     ├── ModelError               1   a model or tokenizer cannot be loaded, or is not supported
     ├── DataError                1   a data file cannot be read or lacks what the task needs
     ├── DeviceError              1   a device, its agent or a runtime failed
+    │   └── AgentDied            1   an agent's process is gone, with all that it had loaded
     ├── StoreError               1   the measurement store cannot be opened, read or written
     ├── ArtifactError            1   an artifact is damaged or incomplete
     └── GateNotMet               3   the work was done; what came out does not hold
@@ -69,6 +70,10 @@ class DataError(CutonceError):
 
 class DeviceError(CutonceError):
     """A device, its agent or a runtime failed."""
+
+
+class AgentDied(DeviceError):
+    """An agent's process is gone, with all that it had loaded; another can be started."""
 
 
 class StoreError(CutonceError):

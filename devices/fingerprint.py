@@ -50,6 +50,13 @@ class Fingerprint:
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+    def differences(self, other: Fingerprint) -> list[str]:
+        """What differs, in words: ``cpu: this one, not that one``."""
+        mine, theirs = asdict(self), asdict(other)
+        return [
+            f"{key}: {mine[key]}, not {theirs[key]}" for key in mine if mine[key] != theirs[key]
+        ]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

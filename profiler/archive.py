@@ -16,7 +16,9 @@ def build_archive(path: Path) -> Path:
     """Write the agent's zipapp to ``path``: the agent, and what it imports of ``devices``."""
     room = Path(devices.__path__[0])
     runtimes = sorted((room / "runtimes").glob("*.py"))
-    alone = [room / f"{name}.py" for name in ("__init__", "errors", "offline", "registry")]
+    alone = [
+        room / f"{name}.py" for name in ("__init__", "counters", "errors", "offline", "registry")
+    ]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(
             zipfile.ZipInfo("__main__.py", _STAMP), Path(profiler.agent.__file__).read_bytes()

@@ -1,34 +1,32 @@
 """A campaign: many configurations of many targets, measured side by side.
 
 Rounds in random order over everything, one short visit each, so that a slow episode of the machine
-touches all configurations alike and a low quantile over the rounds leaves it out. One agent process
-per target, one of them active at a time.
+touches all configurations alike and a low quantile over the rounds leaves it out. Visits that a canary
+or the machine's own counters tell to be disturbed are taken again (profiler.gate). One agent process
+per target, one of them active at a time; a part of the configurations is measured in a second start of
+the process too, since where memory comes to lie differs between starts.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from deploy.architecture import Architecture
-from deploy.workload import Workload
 from devices.device import open_device
-from devices.errors import UsageError
-from devices.target import Target
-from profiler.archive import build_archive
-from profiler.client import AgentClient
-from profiler.measurement import Measurement, Visit
+from devices.errors import DeviceError, UsageError
+from profiler.crew import Crew
+from profiler.gate import Gate
+from profiler.job import Job, Key, Subject, key_of
+from profiler.measurement import Measurement
+from profiler.statistics import LEAST_VISITS
 from profiler.store import Store
+from profiler.stretch import Stretch
 
-RUNS = 5
-VISIT_MS = 15.0
 LOADED_BYTES = 2 * 2**30  # of files loaded at once; more jobs than fit are measured block by block
+SECOND_STARTS = 0.2  # share of the configurations that a second start of the process is tried on
 
 Progress = Callable[[int, int], None]
 
@@ -37,24 +35,8 @@ def _unheard(_done: int, _total: int) -> None:
     """Progress that nobody follows."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One exported file to measure; ``path`` is what the target's runtime loads."""
-
-    target: Target
-    architecture: Architecture
-    workload: Workload
-    path: Path
-
-
-@dataclass
-class _Subject:
-    """A job under way: its name in the agent, number in the store, and visits still wanted."""
-
-    job: Job
-    name: str
-    number: int
-    missing: int
+def _never() -> bool:
+    return False
 
 
 def run_campaign(
@@ -63,52 +45,120 @@ def run_campaign(
     store: Store,
     campaign: str,
     seed: int,
-    visits: int = 9,
-    progress: Progress = _unheard,
+    visits: int = 15,
+    least: int = LEAST_VISITS,
+    second_starts: float = 0.0,
     spread_seconds: float = 0.0,
+    stop: Callable[[], bool] = _never,
+    failed: Callable[[Job, DeviceError], None] | None = None,
+    progress: Progress = _unheard,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Measurement]:
-    """Measure every job with ``visits`` visits; one measurement per job, in the order given.
+    """Measure every job with up to ``visits`` undisturbed visits; one measurement per job, in order.
 
     Visits that the store has of the same campaign, target, fingerprint, architecture and workload
     count, so an interrupted campaign goes on where it stopped. Jobs that are alike in these are
     measured once.
 
     Args:
-        progress: called with (done, total) visits.
+        least: undisturbed visits after which a job is done where its lowest three agree within 1 %.
+        second_starts: share of each target's jobs that take the second half of their visits in
+            another start of the process; :data:`SECOND_STARTS` is sound.
         spread_seconds: time over which the rounds of real targets are spread at least, since a slow
             episode of the machine may last longer than all the work.
-        pause: how to wait for the next round, in seconds.
+        stop: asked after every visit; True ends the campaign with what there is.
+        failed: told of a job that cannot be loaded, crashes or hangs. The others are measured first in
+            any case; without this argument the first failure is raised after that.
+        progress: called with (done, total) visits.
+        pause: how to wait, in seconds.
 
     Raises:
         UsageError: less than one visit, or sequences longer than an encoder has positions.
-        DeviceError: an agent or runtime failed.
+        DeviceError: a job failed and ``failed`` is not given.
         StoreError: the store cannot be used.
     """
     _check(jobs, visits)
+    failures: list[tuple[Job, DeviceError]] = []
+    known = _measured(jobs, store, campaign)
+    subjects = _subjects(jobs, known, visits, min(least, visits))
+    gates: dict[str, Gate] = {}
+    gap = spread_seconds / max(1, visits - 1)
     rng = np.random.default_rng(seed)
-    known = _known(jobs, store, campaign)
-    unique: dict[_Key, Job] = {}
-    for job in jobs:
-        unique.setdefault(_key(job), job)
-    todo = [job for key, job in unique.items() if known.get(key, 0) < visits]
-    total = visits * len(todo)
-    done = sum(known.get(_key(job), 0) for job in todo)
-    blocks = list(_blocks(todo))
-    gap = spread_seconds / max(1, visits * len(blocks) - 1)
-    for block in blocks:
-        with _loaded(block, store, campaign, visits, known) as (agents, subjects):
-            waits = any(not target.virtual for target in agents)
-            for _ in range(max((subject.missing for subject in subjects), default=0)):
-                began = time.monotonic()
-                _take_canaries(agents, store, campaign)
-                for index in rng.permutation(len(subjects)):
-                    done += _visit(agents, subjects[index], store)
-                    progress(done, total)
-                left = began + gap - time.monotonic()
-                if waits and done < total and left > 0:
-                    pause(left)
-    return _results(jobs, store, campaign)
+    blocks = _blocks([subject for subject in subjects if subject.wants])
+    stopped = False
+    for part in (part for block in blocks for part in _starts(block, second_starts, rng)):
+        with Crew(part, store, campaign, lambda s, e: failures.append((s.job, e))) as crew:
+            rounds = _Rounds(crew, part, store, gates, gap, pause)
+            for _ in rounds.visits(rng):
+                progress(sum(s.progress for s in subjects), visits * len(subjects))
+                stopped = stop()
+                if stopped:
+                    break
+            rounds.end()
+        if stopped:
+            break
+    for job, error in failures:
+        if failed is None:
+            raise error
+        failed(job, error)
+    found = _measured(jobs, store, campaign)
+    return [found[job.key] for job in jobs if job.key in found]
+
+
+class _Rounds:
+    """Rounds over some subjects with one crew."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        subjects: Sequence[Subject],
+        store: Store,
+        gates: dict[str, Gate],
+        gap: float,
+        pause: Callable[[float], None],
+    ) -> None:
+        self._crew, self._subjects, self._gap, self._pause = crew, subjects, gap, pause
+        self._stretches = {
+            device: Stretch(device, crew, gates.setdefault(device, Gate()), store, pause)
+            for device in crew.devices
+        }
+
+    def visits(self, rng: np.random.Generator) -> Iterator[Subject]:
+        """Visit everything that wants it, round by round, and yield who was visited."""
+        while wanting := self._wanting():
+            began = time.monotonic()
+            for index in rng.permutation(len(wanting)):
+                self._visit(wanting[index])
+                yield wanting[index]
+            left = began + self._gap - time.monotonic()
+            if self._stretches and left > 0 and any(subject.wants for subject in wanting):
+                self._pause(left)
+
+    def _wanting(self) -> list[Subject]:
+        """Who is to be visited; where nobody seems to be, after the last visits were judged."""
+        for _ in range(2):
+            wanting = [subject for subject in self._subjects if subject.wants]
+            if wanting:
+                break
+            self.end()
+        return wanting
+
+    def end(self) -> None:
+        """Judge what was visited."""
+        for stretch in self._stretches.values():
+            stretch.end()
+
+    def _visit(self, subject: Subject) -> None:
+        taken = None if subject.failed else self._crew.visit(subject)
+        if taken is None:
+            return
+        number, visit = taken
+        subject.taken += 1
+        stretch = self._stretches.get(subject.job.target.device)
+        if stretch is None:
+            subject.minima.append(min(visit.milliseconds))
+        else:
+            stretch.add(subject, number, visit)
 
 
 def _check(jobs: Sequence[Job], visits: int) -> None:
@@ -122,120 +172,62 @@ def _check(jobs: Sequence[Job], visits: int) -> None:
             )
 
 
-_Key = tuple[str, str, Workload]
+def _subjects(
+    jobs: Sequence[Job], known: dict[Key, Measurement], wanted: int, least: int
+) -> list[Subject]:
+    unique: dict[Key, Job] = {}
+    for job in jobs:
+        unique.setdefault(job.key, job)
+    subjects = []
+    for number, (key, job) in enumerate(unique.items()):
+        subject = Subject(job, wanted, least, name=str(number))
+        if key in known:
+            visits = known[key].visits
+            subject.taken = len(visits)
+            subject.minima = [min(visit.milliseconds) for visit in visits if visit.quiet]
+        subjects.append(subject)
+    return subjects
 
 
-def _key(job: Job | Measurement) -> _Key:
-    return str(job.target), job.architecture.digest, job.workload
-
-
-def _owners(jobs: Sequence[Job]) -> dict[Target, str]:
-    """The fingerprint id of every target's device, as it is now."""
-    return {
+def _measured(jobs: Sequence[Job], store: Store, campaign: str) -> dict[Key, Measurement]:
+    """What the store has of the campaign, taken on the devices as they are now."""
+    owners = {
         target: open_device(target.device).fingerprint().id
         for target in {job.target for job in jobs}
     }
-
-
-def _measured(jobs: Sequence[Job], store: Store, campaign: str) -> dict[_Key, Measurement]:
-    owners = _owners(jobs)
     return {
-        _key(measurement): measurement
+        key_of(measurement): measurement
         for target, owner in owners.items()
         for measurement in store.measurements(campaign=campaign, target=target, fingerprint=owner)
     }
 
 
-def _known(jobs: Sequence[Job], store: Store, campaign: str) -> dict[_Key, int]:
-    return {key: len(m.visits) for key, m in _measured(jobs, store, campaign).items()}
-
-
-def _results(jobs: Sequence[Job], store: Store, campaign: str) -> list[Measurement]:
-    measured = _measured(jobs, store, campaign)
-    return [measured[_key(job)] for job in jobs]
-
-
-def _blocks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    block: list[Job] = []
+def _blocks(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
+    block: list[Subject] = []
     size = 0
-    for job in jobs:
-        weight = sum(file.stat().st_size for file in job.path.parent.glob(f"{job.path.stem}.*"))
+    for subject in subjects:
+        weight = subject.job.size_bytes
         if block and size + weight > LOADED_BYTES:
             yield block
             block, size = [], 0
-        block.append(job)
+        block.append(subject)
         size += weight
     if block:
         yield block
 
 
-@contextmanager
-def _loaded(
-    jobs: Sequence[Job], store: Store, campaign: str, visits: int, known: dict[_Key, int]
-) -> Iterator[tuple[dict[Target, AgentClient], list[_Subject]]]:
-    """One agent per target with its jobs loaded, and the jobs as subjects of the store."""
-    with ExitStack() as stack:
-        place = Path(stack.enter_context(TemporaryDirectory()))
-        archive = build_archive(place / "agent.pyz")
-        agents: dict[Target, AgentClient] = {}
-        subjects: list[_Subject] = []
-        for job in jobs:
-            device = open_device(job.target.device)
-            if job.target not in agents:
-                agents[job.target] = stack.enter_context(AgentClient(device, archive))
-                store.add_fingerprint(device.fingerprint())
-            name = str(len(subjects))
-            precision = _load(agents[job.target], job, device.put(job.path), name)
-            number = store.subject(
-                campaign,
-                job.target,
-                device.fingerprint().id,
-                job.architecture,
-                job.workload,
-                precision,
-            )
-            subjects.append(_Subject(job, name, number, visits - known.get(_key(job), 0)))
-        yield agents, subjects
-
-
-def _load(agent: AgentClient, job: Job, path: str, name: str) -> str:
-    answer = agent.ask(
-        "load",
-        id=name,
-        runtime=job.target.runtime,
-        path=path,
-        precision=job.target.precision,
-        threads=job.target.threads,
-        batch=job.workload.batch,
-        length=job.workload.length,
-        vocabulary=job.architecture.vocabulary,
-        seed=0,
-    )
-    return str(answer["precision"])
-
-
-def _visit(agents: dict[Target, AgentClient], subject: _Subject, store: Store) -> int:
-    if subject.missing <= 0:
-        return 0
-    started = time.time()
-    answer = agents[subject.job.target].ask(
-        "visit", id=subject.name, runs=RUNS, minimum_ms=VISIT_MS
-    )
-    store.add_visit(subject.number, Visit(started, tuple(ns / 1e6 for ns in answer["ns"])))
-    subject.missing -= 1
-    return 1
-
-
-def _take_canaries(agents: dict[Target, AgentClient], store: Store, campaign: str) -> None:
-    """Two fixed pieces of work, recorded beside the visits: what the machine itself did meanwhile.
-
-    A virtual clock has no neighbours to watch for.
-    """
-    for target, agent in agents.items():
-        if target.virtual:
-            continue
-        owner = open_device(target.device).fingerprint().id
-        for kind in ("compute", "memory"):
-            started = time.time()
-            answer = agent.ask("canary", kind=kind)
-            store.add_canary(campaign, target, owner, kind, started, answer["ns"] / 1e6)
+def _starts(
+    block: Sequence[Subject], share: float, rng: np.random.Generator
+) -> Iterator[Sequence[Subject]]:
+    """Who is measured in the first start of the processes, and then who in the second."""
+    again: list[Subject] = []
+    for target in dict.fromkeys(subject.job.target for subject in block):
+        mine = [subject for subject in block if subject.job.target == target]
+        again += [mine[i] for i in rng.permutation(len(mine))[: math.ceil(share * len(mine))]]
+    for subject in again:
+        subject.held = True
+    yield block
+    for subject in again:
+        subject.held = False
+    if again:
+        yield again

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from devices.device import Device
-from devices.errors import DeviceError
+from devices.errors import AgentDied, DeviceError
 
 _GRACE = 5.0  # seconds that an agent has to end by itself
 
@@ -26,27 +27,45 @@ class AgentClient:
         self._name = device.name
         self._process = device.start(archive)
 
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+    def ask(self, do: str, *, patience: float = 300.0, **request: Any) -> dict[str, Any]:
         """Send one request, return its answer.
 
+        Args:
+            patience: seconds after which the agent is taken to hang, and is ended.
+
         Raises:
-            DeviceError: the agent answered with an error, or died.
+            DeviceError: the agent answered with an error.
+            AgentDied: it died, or hung and was ended.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise DeviceError(f"The agent on {self._name} was started without pipes.")
+        hung = threading.Event()
+        timer = threading.Timer(patience, self._end_hung, [hung])
+        timer.start()
         try:
             stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
             stdin.flush()
             line = stdout.readline()
         except OSError:
             line = b""
+        finally:
+            timer.cancel()
+        if hung.is_set():
+            raise AgentDied(
+                f"The agent on {self._name} was ended: {do!r} took more than {patience:.0f} s. What was "
+                "measured is kept; a smaller model or a shorter --length may do."
+            )
         if not line:
-            raise DeviceError(self._obituary(do))
+            raise AgentDied(self._obituary(do))
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise DeviceError(f"On {self._name}: {answer['error']}")
         return answer
+
+    def _end_hung(self, hung: threading.Event) -> None:
+        hung.set()
+        self._process.kill()
 
     def _obituary(self, do: str) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):

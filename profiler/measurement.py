@@ -11,17 +11,10 @@ from deploy.workload import Workload
 from devices.target import Target
 from profiler import statistics
 from profiler.statistics import Statistics
+from profiler.visit import Visit
 from profiler.warnings import judge
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Visit:
-    """Some runs in a row: when it started (Unix seconds), and each run's milliseconds."""
-
-    started: float
-    milliseconds: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -45,12 +38,15 @@ class Measurement:
 
     @cached_property
     def statistics(self) -> Statistics:
-        return statistics.summarise(self._raw)
+        return statistics.summarise(self._raw, [visit.quiet for visit in self.visits])
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """One sentence or two for everything to doubt."""
-        return tuple(doubt.value for doubt in judge(self._raw, self.target, self.precision))
+        return tuple(
+            doubt.value
+            for doubt in judge(self.visits, self.statistics, self.target, self.precision)
+        )
 
     def within(self, limit: float) -> float:
         """Share of runs that took at most ``limit`` milliseconds."""
@@ -71,5 +67,5 @@ class Measurement:
             "precision": self.precision,
             "statistics": self.statistics.to_json(),
             "warnings": list(self.warnings),
-            "visits": [{"started": v.started, "ms": list(v.milliseconds)} for v in self.visits],
+            "visits": [visit.to_json() for visit in self.visits],
         }

@@ -12,6 +12,7 @@ Visits = Sequence[Sequence[float]]
 
 QUANTILE = 0.2
 LEAST_VISITS = 9  # fewer than these have no meaningful low quantile; their minimum stands for it
+AGREE = 0.01  # by which the lowest visits of a settled configuration differ at most
 _DRAWS = 400
 _COVERAGE = 0.9
 
@@ -21,16 +22,19 @@ class Statistics:
     """Milliseconds.
 
     Attributes:
-        p20: intrinsic latency: the low quantile of the visits' minima.
-        p50, p90: of all runs, disturbed or not.
+        p20: intrinsic latency: the low quantile of the undisturbed visits' minima.
+        p50, p90, p99: contended latency: of all runs, disturbed or not.
         interval: 90 % bootstrap interval of ``p20`` over visits.
+        visits: taken. quiet: of these, undisturbed.
     """
 
     p20: float
     p50: float
     p90: float
+    p99: float
     interval: tuple[float, float]
     visits: int
+    quiet: int
     runs: int
 
     def to_json(self) -> dict[str, Any]:
@@ -44,24 +48,56 @@ def intrinsic(minima: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.quantile(minima, QUANTILE, axis=-1)
 
 
-def summarise(visits: Visits) -> Statistics:
+def agree(minima: Sequence[float], share: float = AGREE) -> bool:
+    """Whether the lowest three visits lie within ``share`` of each other."""
+    lowest = sorted(minima)[:3]
+    return len(lowest) == 3 and lowest[2] <= (1 + share) * lowest[0]
+
+
+def summarise(visits: Visits, quiet: Sequence[bool] | None = None) -> Statistics:
     """Statistics of at least one visit of at least one run each.
 
     The interval resamples visits, not runs: runs of one visit share whatever disturbed it.
+
+    Args:
+        quiet: which visits were undisturbed; all by default. Where none was, all count.
     """
-    minima = np.array([min(visit) for visit in visits])
+    everything = np.array([min(visit) for visit in visits])
+    calm = np.ones(len(visits), bool) if quiet is None else np.array(quiet, bool)
+    minima = everything[calm] if calm.any() else everything
     runs = np.concatenate([np.asarray(visit, dtype=float) for visit in visits])
     drawn = np.random.default_rng(0).integers(0, len(minima), (_DRAWS, len(minima)))
     low, high = np.quantile(intrinsic(minima[drawn]), [(1 - _COVERAGE) / 2, (1 + _COVERAGE) / 2])
-    p50, p90 = np.quantile(runs, [0.5, 0.9])
+    p50, p90, p99 = np.quantile(runs, [0.5, 0.9, 0.99])
     return Statistics(
-        float(intrinsic(minima)),
-        float(p50),
-        float(p90),
-        (float(low), float(high)),
-        len(minima),
-        len(runs),
+        p20=float(intrinsic(minima)),
+        p50=float(p50),
+        p90=float(p90),
+        p99=float(p99),
+        interval=(float(low), float(high)),
+        visits=len(visits),
+        quiet=int(calm.sum()),
+        runs=len(runs),
     )
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """Intrinsic latency of ``second`` over that of ``first``, with its 90 % bootstrap interval.
+
+    Args:
+        first, second: minima of undisturbed visits, at least one each.
+
+    Returns:
+        The ratio, and the lower and upper end of the interval.
+    """
+    rng = np.random.default_rng(0)
+    levels = []
+    for minima in (np.asarray(first, dtype=float), np.asarray(second, dtype=float)):
+        drawn = rng.integers(0, len(minima), (_DRAWS, len(minima)))
+        levels.append((intrinsic(minima), intrinsic(minima[drawn])))
+    (one, ones), (two, twos) = levels
+    low, high = np.quantile(twos / ones, [(1 - _COVERAGE) / 2, (1 + _COVERAGE) / 2])
+    return float(two / one), float(low), float(high)
 
 
 def within(visits: Visits, limit: float) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -16,42 +17,15 @@ from deploy.workload import Workload
 from devices.errors import StoreError
 from devices.fingerprint import Fingerprint
 from devices.target import Target
-from profiler.measurement import Measurement, Visit
-
-SCHEMA = 1
-_TABLES = """
-CREATE TABLE fingerprint (id TEXT PRIMARY KEY, facts TEXT NOT NULL);
-CREATE TABLE subject (
-    id INTEGER PRIMARY KEY,
-    campaign TEXT NOT NULL,
-    target TEXT NOT NULL,
-    fingerprint TEXT NOT NULL REFERENCES fingerprint,
-    digest TEXT NOT NULL,
-    architecture TEXT NOT NULL,
-    batch INTEGER NOT NULL,
-    length INTEGER NOT NULL,
-    precision TEXT NOT NULL,
-    UNIQUE (campaign, target, fingerprint, digest, batch, length)
-);
-CREATE TABLE visit (
-    id INTEGER PRIMARY KEY,
-    subject INTEGER NOT NULL REFERENCES subject,
-    started REAL NOT NULL,
-    milliseconds TEXT NOT NULL
-);
-CREATE INDEX visit_subject ON visit (subject);
-CREATE TABLE canary (
-    campaign TEXT NOT NULL,
-    target TEXT NOT NULL,
-    fingerprint TEXT NOT NULL REFERENCES fingerprint,
-    kind TEXT NOT NULL,
-    started REAL NOT NULL,
-    milliseconds REAL NOT NULL
-);
-"""
+from profiler.gate import Reading
+from profiler.measurement import Measurement
+from profiler.schema import MIGRATIONS, SCHEMA
+from profiler.visit import Visit
 
 _WAYS_OUT = {
     "FULL": "Free some disk space and run the same command again: what was measured is kept.",
+    "IOERR": "Free some disk space, or mend the disk, and run the same command again: what was "
+    "measured is kept.",
     "BUSY": "Another process holds it; let that finish, then run the same command again.",
     "NOTADB": "It is no SQLite file; name another with --store.",
     "CORRUPT": "It is damaged; put a backup in its place, or name another with --store.",
@@ -110,7 +84,10 @@ class Store:
         workload: Workload,
         precision: str,
     ) -> int:
-        """The number of a subject, made where it is new."""
+        """The number of a subject, made where it is new.
+
+        ``precision`` is empty where it is not known, because it could not be loaded.
+        """
         key = (
             campaign,
             str(target),
@@ -121,8 +98,9 @@ class Store:
         )
         with self._explained(), self._connection:
             self._connection.execute(
-                "INSERT OR IGNORE INTO subject (campaign, target, fingerprint, digest, batch, "
-                "length, architecture, precision) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO subject (campaign, target, fingerprint, digest, batch, length, "
+                "architecture, precision) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET precision = excluded.precision WHERE precision = ''",
                 (*key, json.dumps(architecture.to_json()), precision),
             )
             [number] = self._connection.execute(
@@ -132,29 +110,55 @@ class Store:
             ).fetchone()
         return int(number)
 
-    def add_visit(self, subject: int, visit: Visit) -> None:
-        """Keep one visit, durably."""
+    def add_visit(self, subject: int, visit: Visit) -> int:
+        """Keep one visit, durably; returns its number."""
+        row = (
+            subject, visit.started, json.dumps(visit.milliseconds), visit.process,
+            json.dumps(visit.causes),
+        )  # fmt: skip
+        with self._explained(), self._connection:
+            cursor = self._connection.execute(
+                "INSERT INTO visit (subject, started, milliseconds, process, causes) "
+                "VALUES (?, ?, ?, ?, ?)",
+                row,
+            )
+        return int(cursor.lastrowid or 0)
+
+    def judge_visit(self, number: int, causes: Sequence[str]) -> None:
+        """Say what disturbed a visit that was kept before it could be judged."""
         with self._explained(), self._connection:
             self._connection.execute(
-                "INSERT INTO visit (subject, started, milliseconds) VALUES (?, ?, ?)",
-                (subject, visit.started, json.dumps(visit.milliseconds)),
+                "UPDATE visit SET causes = ? WHERE id = ?", (json.dumps(causes), number)
             )
 
-    def add_canary(
-        self,
-        campaign: str,
-        target: Target,
-        fingerprint: str,
-        kind: str,
-        started: float,
-        milliseconds: float,
-    ) -> None:
-        """Keep one canary run."""
+    def add_reading(self, campaign: str, fingerprint: str, reading: Reading) -> None:
+        """Keep what the machine said of itself."""
         with self._explained(), self._connection:
             self._connection.execute(
-                "INSERT INTO canary VALUES (?, ?, ?, ?, ?, ?)",
-                (campaign, str(target), fingerprint, kind, started, milliseconds),
+                "INSERT INTO reading VALUES (?, ?, ?, ?)",
+                (campaign, fingerprint, reading.started, json.dumps(asdict(reading))),
             )
+
+    def add_failure(self, subject: int, happened: float, sentence: str) -> None:
+        """Keep that a subject could not be measured."""
+        with self._explained(), self._connection:
+            self._connection.execute(
+                "INSERT INTO failure (subject, happened, sentence) VALUES (?, ?, ?)",
+                (subject, happened, sentence),
+            )
+
+    def failures(self, campaign: str) -> list[tuple[Target, Architecture, str]]:
+        """Target, architecture and sentence of everything that failed in a campaign."""
+        with self._explained():
+            rows = self._connection.execute(
+                "SELECT target, architecture, sentence FROM failure JOIN subject "
+                "ON subject.id = failure.subject WHERE campaign = ? ORDER BY failure.id",
+                (campaign,),
+            ).fetchall()
+        return [
+            (Target.parse(target), Architecture.from_json(json.loads(architecture)), sentence)
+            for target, architecture, sentence in rows
+        ]
 
     def measurements(
         self, *, campaign: str, target: Target | None = None, fingerprint: str | None = None
@@ -194,25 +198,27 @@ class Store:
         self._connection.close()
 
     def _visits(self, subject: int) -> Iterator[Visit]:
-        query = "SELECT started, milliseconds FROM visit WHERE subject = ? ORDER BY id"
-        for started, milliseconds in self._connection.execute(query, (subject,)):
-            yield Visit(started, tuple(json.loads(milliseconds)))
+        query = (
+            "SELECT started, milliseconds, process, causes FROM visit WHERE subject = ? ORDER BY id"
+        )
+        for started, runs, process, causes in self._connection.execute(query, (subject,)):
+            yield Visit(started, tuple(json.loads(runs)), process, tuple(json.loads(causes)))
 
     def _prepare(self) -> None:
-        self._connection.execute("PRAGMA foreign_keys=ON")
-        if self._version() == 0:
-            self._create()
         version = self._version()
         if version > SCHEMA:
             raise StoreError(
                 f"{self.path} was written by a newer cutonce (schema {version}, this one knows "
                 f"{SCHEMA}); upgrade, or name another store with --store."
             )
+        if version < SCHEMA:
+            self._migrate()
+        self._connection.execute("PRAGMA foreign_keys=ON")
 
     def _version(self) -> int:
         return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
-    def _create(self) -> None:
+    def _migrate(self) -> None:
         [tables] = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if tables and self._version() == 0:
             raise StoreError(
@@ -222,10 +228,10 @@ class Store:
         with self._connection:
             # Another process may be about to do the same: the lock comes first, then the question.
             self._connection.execute("BEGIN IMMEDIATE")
-            if self._version() == 0:
-                for statement in filter(str.strip, _TABLES.split(";")):
+            for number in range(self._version(), SCHEMA):
+                for statement in filter(str.strip, MIGRATIONS[number].split(";")):
                     self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version={SCHEMA}")
+                self._connection.execute(f"PRAGMA user_version={number + 1}")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

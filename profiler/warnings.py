@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from enum import Enum
+from itertools import pairwise
+
+import numpy as np
 
 from devices.target import Target
-from profiler.statistics import LEAST_VISITS, Visits, contention, summarise
+from profiler import gate
+from profiler.statistics import LEAST_VISITS, Statistics, contention, intrinsic
+from profiler.visit import Visit
 
 _CONTENDED = 1.2
 _WIDE = 0.05
+_DISTURBED = 0.05  # share of visits with one cause that is worth a warning
+_PROCESSES = 0.03
+_JUMP = 2.0  # seconds that visits may seem to go back in time
 _COMPUTES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "int8"}
 
 
@@ -16,8 +26,28 @@ class Doubt(Enum):
     """A cause, and what to do about it."""
 
     FEW_VISITS = (
-        f"Fewer than {LEAST_VISITS} visits: the minimum stands for the low quantile. Measure with "
-        f"--visits {LEAST_VISITS} or more."
+        f"Fewer than {LEAST_VISITS} undisturbed visits: the minimum stands for the low quantile. "
+        f"Measure with --visits {LEAST_VISITS} or more."
+    )
+    NEVER_QUIET = (
+        "No visit was undisturbed, so p20 is over disturbed ones and too high. `cutonce devices check` "
+        "says what disturbs this machine; measure again without it."
+    )
+    LOADED = (
+        "Other processes used the processors during some visits, which were taken again. Stop them, or "
+        "leave it: the contended quantiles hold what they cost."
+    )
+    STOLEN = (
+        "The hypervisor gave processor time to others during some visits, which were taken again. "
+        "Measure at a quieter hour, or on a machine with processors of its own."
+    )
+    THROTTLED = (
+        "This container ran into its processor quota during some visits, which were taken again. Raise "
+        "the quota, or measure with fewer threads (@1)."
+    )
+    UNSTEADY = (
+        "The canaries ran slower than usual during some visits, which were taken again: a neighbour on "
+        "the same hardware, or the clock. Measure over a longer time with more --visits."
     )
     CONTENDED = (
         "A quarter of the visits took at least 1.2 times as long as the quickest: something else "
@@ -26,6 +56,14 @@ class Doubt(Enum):
     WIDE_INTERVAL = (
         "The interval of p20 is wider than 5 %. Measure with more --visits before trusting a close "
         "call."
+    )
+    PROCESSES_DIFFER = (
+        "Two starts of the process differ by more than 3 %: where memory came to lie matters for this "
+        "model. Measure again, and take the difference for the error."
+    )
+    CLOCK_JUMPED = (
+        "The machine's date jumped during the campaign, so visits are not in their true order. The "
+        "milliseconds stand, since they come from a steady clock; mend the clock (NTP)."
     )
     PRECISION_DIFFERS = (
         "The runtime computes in another precision than asked for. Choose a target in the "
@@ -37,14 +75,43 @@ class Doubt(Enum):
     )
 
 
-def judge(visits: Visits, target: Target, used: str) -> tuple[Doubt, ...]:
-    """What to doubt, given raw visits in ms and the precision that was really ``used``."""
-    low, high = summarise(visits).interval
+def judge(
+    visits: Sequence[Visit], statistics: Statistics, target: Target, used: str
+) -> tuple[Doubt, ...]:
+    """What to doubt, given raw visits, their statistics and the precision that was really ``used``."""
+    low, high = statistics.interval
+    quiet = [visit for visit in visits if visit.quiet]
+
+    def disturbed(*causes: str) -> bool:
+        hit = sum(bool({*causes} & {*visit.causes}) for visit in visits)
+        return hit > _DISTURBED * len(visits)
+
     found = {
-        Doubt.FEW_VISITS: len(visits) < LEAST_VISITS,
-        Doubt.CONTENDED: contention(visits) > _CONTENDED,
+        Doubt.FEW_VISITS: statistics.quiet < LEAST_VISITS,
+        Doubt.NEVER_QUIET: not quiet,
+        Doubt.LOADED: disturbed(gate.LOADED),
+        Doubt.STOLEN: disturbed(gate.STOLEN),
+        Doubt.THROTTLED: disturbed(gate.THROTTLED),
+        Doubt.UNSTEADY: disturbed(gate.SLOW_COMPUTE, gate.SLOW_MEMORY),
+        Doubt.CONTENDED: contention([v.milliseconds for v in quiet or visits]) > _CONTENDED,
         Doubt.WIDE_INTERVAL: high / low - 1 > _WIDE,
+        Doubt.PROCESSES_DIFFER: _processes_differ(quiet),
+        Doubt.CLOCK_JUMPED: _goes_back(visits),
         Doubt.PRECISION_DIFFERS: used != _COMPUTES.get(target.precision, target.precision),
         Doubt.VIRTUAL_CLOCK: target.virtual,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)
+
+
+def _processes_differ(visits: Sequence[Visit]) -> bool:
+    """Between process starts with at least three visits each."""
+    starts: dict[str, list[float]] = defaultdict(list)
+    for visit in visits:
+        starts[visit.process].append(min(visit.milliseconds))
+    levels = [intrinsic(np.array(minima)) for minima in starts.values() if len(minima) >= 3]
+    return len(levels) > 1 and bool(max(levels) > (1 + _PROCESSES) * min(levels))
+
+
+def _goes_back(visits: Sequence[Visit]) -> bool:
+    times = [visit.started for visit in visits]
+    return any(later < earlier - _JUMP for earlier, later in pairwise(times))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 SUMMARIES: Mapping[str, str] = {
     "devices": "what can run here, and what is missing",
     "measure": "how fast is a model on a target",
+    "compare": "set two results of measure side by side: a ratio with its interval",
     "profile": "profile a target: measure chosen encoders, fit its latency predictor",
     "predict": "milliseconds of any configuration on a profiled target, with an interval",
     "train": "fine-tune a dense model, or distil a sub-network",

@@ -1,4 +1,8 @@
-"""Show what can run here: devices, runtimes and precisions, what is missing and how to get it."""
+"""Show what can run here: devices, runtimes and precisions, what is missing and how to get it.
+
+`cutonce devices check` says what makes this machine noisy, and what to do about it. It changes nothing,
+and exits 3 where something disturbs measurements.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,18 @@ from devices.device import open_device
 from devices.runtimes import PRECISIONS, RUNTIMES
 
 
-def devices(*, out: Path | None = None) -> dict[str, Any]:
+def devices(action: str = "show", *, out: Path | None = None) -> dict[str, Any]:
     """The devices that can be reached, what each is, and what runs on it.
 
     Args:
+        action: ``show``, or ``check`` for what disturbs measurements on this machine.
         out: write the result there too, as JSON.
     """
+    if action == "check":
+        from profiler.noise import find_noise
+
+        noise = find_noise(open_device("local").fingerprint())
+        return keep(out, {"noise": [finding.to_json() for finding in noise]})
     found = {}
     for name in ("local", "fake"):
         device = open_device(name)
@@ -39,14 +49,37 @@ def devices(*, out: Path | None = None) -> dict[str, Any]:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        nargs="?",
+        default="show",
+        choices=("show", "check"),
+        help="show what can run here, or check what makes this machine noisy (default show)",
+    )
     add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    return devices(out=args.out), 0
+    result = devices(args.action, out=args.out)
+    noisy = any(finding["noisy"] for finding in result.get("noise", ()))
+    return result, 3 if noisy else 0
+
+
+def _show_noise(noise: list[dict[str, Any]]) -> None:
+    rows = [
+        (finding["name"], finding["state"], "noisy" if finding["noisy"] else "fine")
+        for finding in noise
+    ]
+    show_table("What disturbs measurements here", ("property", "state", "verdict"), rows)
+    for finding in noise:
+        if finding["advice"]:
+            say(f"{finding['name']}: {finding['advice']}")
 
 
 def show(result: dict[str, Any]) -> None:
+    if "noise" in result:
+        _show_noise(result["noise"])
+        return
     rows = []
     for name, device in result["devices"].items():
         for runtime, state in device["runtimes"].items():

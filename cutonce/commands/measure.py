@@ -19,6 +19,8 @@ from cutonce.options import add_measuring, add_out, add_workload, keep, require_
 from deploy.workload import Workload
 from devices.errors import NotTrustworthy
 
+SPREAD_SECONDS = 15.0  # a small model would else be measured within one moment of the machine
+
 
 def measure(
     model: str | Path,
@@ -43,9 +45,11 @@ def measure(
         NotTrustworthy: ``strict``, and a measurement carries a warning.
     """
     from deploy.export_pool import ExportPool, ExportRequest
+    from devices.device import open_device
     from devices.target import Target
     from elastic.families import load
-    from profiler.campaign import Job, run_campaign
+    from profiler.campaign import SECOND_STARTS, run_campaign
+    from profiler.job import Job
     from profiler.store import open_store
 
     require_at_least(1, visits=visits)
@@ -68,9 +72,19 @@ def measure(
                 campaign=f"measure/{secrets.token_hex(6)}",
                 seed=seed,
                 visits=visits,
+                second_starts=SECOND_STARTS,
+                spread_seconds=SPREAD_SECONDS,
                 progress=advance,
             )
-    result = keep(out, {"model": str(model), "measurements": [m.to_json() for m in measured]})
+    machines = {open_device(target.device).fingerprint() for target in parsed}
+    result = keep(
+        out,
+        {
+            "model": str(model),
+            "measurements": [m.to_json() for m in measured],
+            "machines": {machine.id: machine.to_json() for machine in machines},
+        },
+    )
     doubts = [f"{m.target}: {warning}" for m in measured for warning in m.warnings]
     if strict and doubts:
         raise NotTrustworthy(f"Not trustworthy: {' '.join(doubts)}")

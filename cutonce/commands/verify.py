@@ -87,6 +87,7 @@ def _measure(trials: Sequence[Trial], store: Store, visits: int, seed: int) -> l
                 store=store,
                 campaign=campaign,
                 visits=attempt * visits,
+                least=attempt * visits,
                 seed=seed + attempt,
                 progress=go,
                 spread_seconds=0.0 if attempt == 1 else SPREAD_SECONDS,

@@ -15,7 +15,8 @@ from devices.files import whole_directory
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.space import Choice, SearchSpace
-from profiler.campaign import Job, run_campaign
+from profiler.campaign import run_campaign
+from profiler.job import Job
 from profiler.measurement import Measurement
 from profiler.store import Store
 

@@ -5,7 +5,8 @@ from deploy.workload import Workload
 from devices.errors import UnknownName, UsageError
 from devices.target import Target
 from elastic.search.budget import Budget, bounded
-from profiler.measurement import Measurement, Visit
+from profiler.measurement import Measurement
+from profiler.visit import Visit
 
 VISITS = tuple(Visit(float(i), (2.0, 2.5, 4.0)) for i in range(9))
 

@@ -14,7 +14,8 @@ from elastic.search.deployment import Deployed
 from elastic.search.loop import Cut, Round
 from elastic.space import SearchSpace
 from predictors.predictor import LatencyPredictor
-from profiler.measurement import Measurement, Visit
+from profiler.measurement import Measurement
+from profiler.visit import Visit
 
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
 TARGET = Budget.parse("fake/fake/fp32=1ms").target

@@ -15,7 +15,7 @@ from deploy.exporters import export_variant
 from deploy.workload import Workload
 from devices.runtimes.fake_runtime import Physics, fake_milliseconds
 from devices.target import Target
-from profiler.campaign import Job
+from profiler.job import Job
 from profiler.store import Store
 
 WIDTHS = (16, 48)

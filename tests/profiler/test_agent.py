@@ -99,11 +99,18 @@ def test_what_fails_is_answered_and_the_next_request_served(served: Any) -> None
     assert ["error" in answer for answer in answers] == [True, True, True, False, True, False]
 
 
-@pytest.mark.parametrize("kind", ["compute", "memory"])
-def test_canaries_take_time(served: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_watches_the_machine_and_counts_its_own_time(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(agent, "_MOST_BYTES", 2**20)
-    request = {"do": "canary", "kind": kind}
-    assert all(answer["ns"] > 0 for answer in served(None, request, request))
+    watch = {"do": "watch"}
+    *watched, own = served(None, watch, watch, {"do": "processor"})
+    for answer in watched:
+        assert answer["compute"] > 0
+        assert answer["memory"] > 0
+        assert {"busy", "steal", "throttled", "pressure", "mhz"} <= {*answer}
+    assert watched[1]["wall"] > watched[0]["wall"]
+    assert own["seconds"] > 0
 
 
 def test_the_archive_is_the_same_every_time_and_stands_alone(tmp_path: Path) -> None:
@@ -112,12 +119,12 @@ def test_the_archive_is_the_same_every_time_and_stands_alone(tmp_path: Path) -> 
     with zipfile.ZipFile(one) as archive:
         assert {name.split("/")[0] for name in archive.namelist()} == {"__main__.py", "devices"}
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    noisy = '{"do": "canary", "kind": "compute"}\n{"do": "stop"}\n'
+    noisy = '{"do": "processor"}\n{"do": "stop"}\n'
     done = subprocess.run(
         [sys.executable, str(one)],
         input=noisy, capture_output=True, text=True, cwd=tmp_path, env=alone, check=True,
     )  # fmt: skip
-    assert json.loads(done.stdout)["ns"] > 0
+    assert json.loads(done.stdout)["seconds"] > 0
 
 
 def test_what_a_runtime_prints_does_not_reach_the_protocol(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import sqlite3
@@ -9,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from deploy.workload import Workload
 from devices.errors import DeviceError, UsageError
 from devices.target import Target
-from profiler import campaign
-from profiler.campaign import Job, run_campaign
+from profiler import campaign, crew, gate, stretch
+from profiler.campaign import run_campaign
+from profiler.job import PATIENCE, Job
 from profiler.store import Store
 from profiler.warnings import Doubt
 
@@ -43,7 +46,7 @@ def test_p20_finds_the_law_despite_noise_and_episodes(
     jobs: Jobs, store: Store, law: Callable[[Job], float], device: str
 ) -> None:
     asked = jobs(f"{device}/fake/fp32@1", f"{device}/fake/int8@2")
-    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=15)
+    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=15, least=15)
     slowest = []
     for job, measurement in zip(asked, measured, strict=True):
         assert (measurement.target, measurement.architecture) == (job.target, job.architecture)
@@ -65,8 +68,8 @@ def test_the_same_seed_gives_the_same_measurement(jobs: Jobs, store: Store) -> N
 def test_every_visit_has_enough_runs(jobs: Jobs, store: Store) -> None:
     for m in run_campaign(jobs("fake/fake/fp32@1"), store=store, campaign="c", seed=0, visits=2):
         for visit in m.visits:
-            assert len(visit.milliseconds) >= campaign.RUNS
-            assert sum(visit.milliseconds) >= campaign.VISIT_MS
+            assert len(visit.milliseconds) >= crew.RUNS
+            assert sum(visit.milliseconds) >= crew.VISIT_MS
 
 
 def test_interrupted_it_keeps_every_visit_and_takes_none_twice(jobs: Jobs, store: Store) -> None:
@@ -92,7 +95,7 @@ def test_a_finished_campaign_starts_nothing(
 ) -> None:
     asked = jobs("fake/fake/fp32@1")
     first = run_campaign(asked, store=store, campaign="c", seed=0, visits=2)
-    monkeypatch.setattr(campaign, "AgentClient", None)
+    monkeypatch.setattr(campaign, "Crew", None)
     assert run_campaign(asked, store=store, campaign="c", seed=0, visits=2) == first
 
 
@@ -103,7 +106,8 @@ from pathlib import Path
 from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.target import Target
-from profiler.campaign import Job, run_campaign
+from profiler.campaign import run_campaign
+from profiler.job import PATIENCE, Job
 from profiler.store import open_store
 
 # A shell that starts the tests in the background has interrupts ignored, and children inherit that.
@@ -162,30 +166,158 @@ def test_blocks_bound_what_is_loaded_at_once(
 ) -> None:
     asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
     monkeypatch.setattr(campaign, "LOADED_BYTES", 1)
-    assert [len(block) for block in campaign._blocks(asked)] == [1, 1, 1, 1]
+    subjects = campaign._subjects(asked, {}, 2, 2)
+    assert [len(block) for block in campaign._blocks(subjects)] == [1, 1, 1, 1]
     run_campaign(asked, store=store, campaign="c", seed=0, visits=2)
     assert counts(store) == [2, 2, 2, 2]
 
 
-def test_real_targets_are_spread_and_watched_by_canaries(jobs: Jobs, store: Store) -> None:
+def real(job: Job) -> Job:
+    """The same file, on this machine's own onnxruntime."""
+    return replace(job, target=Target("local", "onnxruntime", "fp32", 1))
+
+
+class Scripted:
+    """A gate that answers as it is told, and calm when it has nothing more to say."""
+
+    def __init__(self, *answers: tuple[str, ...]) -> None:
+        self.answers = list(answers)
+
+    def __call__(self) -> Scripted:
+        return self
+
+    def add(self, _reading: object) -> tuple[str, ...]:
+        return self.answers.pop(0) if self.answers else ()
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Judge every visit by itself, as the script says."""
+
+    def script(*answers: tuple[str, ...]) -> None:
+        monkeypatch.setattr(campaign, "Gate", Scripted(*answers))
+        monkeypatch.setattr(stretch, "SECONDS", -1.0)
+        monkeypatch.setattr(stretch, "LONGEST_WAIT", 0.0)
+        monkeypatch.setattr(stretch, "FIRST_READINGS", 1)
+
+    return script
+
+
+def test_real_targets_are_spread_and_watched(jobs: Jobs, store: Store) -> None:
     (job, _) = jobs("fake/fake/fp32@1")
-    real = replace(job, target=Target("local", "onnxruntime", "fp32", 1))
     waited: list[float] = []
     measured = run_campaign(
-        [real, job], store=store, campaign="c", seed=0, visits=3, spread_seconds=1000.0,
+        [real(job), job], store=store, campaign="c", seed=0, visits=3, spread_seconds=1000.0,
         pause=waited.append,
     )  # fmt: skip
-    assert len(waited) == 2  # between three rounds
+    assert len([seconds for seconds in waited if seconds > stretch.BETWEEN_LOOKS]) >= 2
     assert all(0 < seconds <= 500 for seconds in waited)
-    assert all(len(m.visits) == 3 for m in measured)
+    assert all(len(m.visits) >= 3 for m in measured)
     with sqlite3.connect(store.path) as connection:
-        rows = connection.execute("SELECT target, kind, milliseconds FROM canary").fetchall()
+        rows = connection.execute("SELECT facts FROM reading").fetchall()
     connection.close()
-    assert {(target, kind) for target, kind, _ in rows} == {
-        (str(real.target), "compute"), (str(real.target), "memory")
-    }  # fmt: skip
-    assert len(rows) == 6
-    assert all(ms > 0 for _, _, ms in rows)
+    readings = [json.loads(facts) for (facts,) in rows]
+    assert len(readings) > stretch.FIRST_READINGS
+    assert all(reading["compute"] > 0 < reading["memory"] for reading in readings)
+    walls = [reading["wall"] for reading in readings]
+    assert walls == sorted(walls)
+
+
+def test_disturbed_visits_are_taken_again_and_kept(
+    jobs: Jobs, store: Store, gated: Callable[..., None]
+) -> None:
+    (job, _) = jobs("fake/fake/fp32@1")
+    gated((), (gate.LOADED,), (), (gate.LOADED, gate.STOLEN))
+    [measured] = run_campaign([real(job)], store=store, campaign="c", seed=0, visits=3)
+    causes = [visit.causes for visit in measured.visits]
+    assert causes == [(gate.LOADED,), (), (gate.LOADED, gate.STOLEN), (), ()]
+    assert (measured.statistics.visits, measured.statistics.quiet) == (5, 3)
+    quiet = [min(visit.milliseconds) for visit in measured.visits if visit.quiet]
+    assert measured.statistics.p20 == min(quiet)
+    assert Doubt.LOADED.value in measured.warnings
+
+
+def test_a_slow_memory_disturbs_only_what_the_cache_does_not_hold(
+    jobs: Jobs, store: Store, gated: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = jobs("fake/fake/fp32@1")
+    sizes = {small.path: 1, large.path: 2**40}
+    monkeypatch.setattr(Job, "size_bytes", property(lambda self: sizes[self.path]))
+    monkeypatch.setattr(campaign, "LOADED_BYTES", 2**60)
+    gated((), (gate.SLOW_MEMORY,), (gate.SLOW_MEMORY,))
+    one, other = run_campaign(
+        [real(small), real(large)], store=store, campaign="c", seed=0, visits=2
+    )
+    assert all(visit.quiet for visit in one.visits)
+    assert sum(not visit.quiet for visit in other.visits) == 1
+
+
+def test_under_a_load_that_never_ends_it_gives_up_flagged(
+    jobs: Jobs, store: Store, gated: Callable[..., None]
+) -> None:
+    (job, _) = jobs("fake/fake/fp32@1")
+    gated((), *[(gate.LOADED,)] * 100)
+    [measured] = run_campaign([real(job)], store=store, campaign="c", seed=0, visits=9)
+    assert (measured.statistics.visits, measured.statistics.quiet) == (9 * PATIENCE, 0)
+    assert Doubt.NEVER_QUIET.value in measured.warnings
+
+
+def test_it_stops_early_where_the_lowest_visits_agree(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake:4/fake/fp32@1")
+    for measured in run_campaign(asked, store=store, campaign="c", seed=0, visits=40):
+        lowest = sorted(min(visit.milliseconds) for visit in measured.visits)[:3]
+        assert 9 <= len(measured.visits) < 40
+        assert lowest[2] <= 1.01 * lowest[0]
+
+
+def test_it_stops_when_its_caller_says_so(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
+    answers = iter([False] * 5 + [True])
+    measured = run_campaign(
+        asked, store=store, campaign="c", seed=0, visits=9, stop=lambda: next(answers)
+    )
+    assert sum(len(m.visits) for m in measured) == 6
+
+
+def test_a_part_is_measured_in_a_second_start_too(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake/fake/fp32@1")
+    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=6, second_starts=0.5)
+    starts = [len({visit.process for visit in m.visits}) for m in measured]
+    assert sorted(starts) == [1, 2]
+    assert all(len(m.visits) == 6 for m in measured)
+
+
+def test_a_crash_costs_one_job_and_is_recorded(jobs: Jobs, store: Store) -> None:
+    asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
+    failed: list[Job] = []
+
+    def crash(done: int, _total: int) -> None:
+        if done == 3:
+            for agent in psutil.Process().children():
+                agent.kill()
+
+    measured = run_campaign(
+        asked, store=store, campaign="c", seed=0, visits=3, progress=crash,
+        failed=lambda job, _error: failed.append(job),
+    )  # fmt: skip
+    # Both agents were killed, so each loses the job that it was asked for next.
+    assert len(failed) == 2
+    whole = [m for m in measured if len(m.visits) == 3]
+    assert len(whole) == 2
+    assert [target for target, _, _ in store.failures("c")] == [job.target for job in failed]
+    with pytest.raises(DeviceError, match="died"):
+        run_campaign(asked, store=store, campaign="d", seed=0, visits=3, progress=crash)
+    assert sorted(len(m.visits) for m in store.measurements(campaign="d"))[-2:] == [3, 3]
+
+
+def test_a_date_that_jumps_is_said_and_changes_no_time(
+    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (job, _) = jobs("fake/fake/fp32@1")
+    dates = itertools.chain([5e9] * 2, itertools.count(1e9))
+    monkeypatch.setattr(crew.time, "time", lambda: next(dates))
+    [measured] = run_campaign([job], store=store, campaign="c", seed=0, visits=9)
+    assert Doubt.CLOCK_JUMPED.value in measured.warnings
 
 
 def test_a_virtual_clock_waits_for_nobody(jobs: Jobs, store: Store) -> None:

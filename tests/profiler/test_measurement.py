@@ -5,8 +5,9 @@ import json
 from deploy.architecture import Architecture, uniform
 from deploy.workload import Workload
 from devices.target import Target
-from profiler.measurement import Measurement, Visit
+from profiler.measurement import Measurement
 from profiler.statistics import summarise
+from profiler.visit import Visit
 
 RUNS = ((1.0, 1.2), (1.1, 3.0))
 MEASUREMENT = Measurement(
@@ -28,5 +29,6 @@ def test_its_json_is_json_and_whole() -> None:
     assert Architecture.from_json(data["architecture"]) == MEASUREMENT.architecture
     assert Workload.from_json(data["workload"]) == MEASUREMENT.workload
     assert [tuple(visit["ms"]) for visit in data["visits"]] == list(RUNS)
+    assert [visit["causes"] for visit in data["visits"]] == [[], []]
     assert data["statistics"] == MEASUREMENT.statistics.to_json()
     assert data["warnings"] == list(MEASUREMENT.warnings)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.statistics import LEAST_VISITS, contention, intrinsic, summarise, within
+from profiler.statistics import LEAST_VISITS, agree, contention, intrinsic, summarise, within
 
 milliseconds = st.floats(1e-3, 1e4)
 visits = st.lists(st.lists(milliseconds, min_size=1, max_size=5), min_size=1, max_size=15)
@@ -17,12 +17,12 @@ def test_everything_lies_between_the_fastest_and_the_slowest(taken: list[list[fl
     runs = [ms for visit in taken for ms in visit]
     slack = 1e-9 * max(runs)
     low, high = numbers.interval
-    for value in (numbers.p20, numbers.p50, numbers.p90, low, high):
+    for value in (numbers.p20, numbers.p50, numbers.p90, numbers.p99, low, high):
         assert min(runs) - slack <= value <= max(runs) + slack
     assert low <= high
-    assert numbers.p50 <= numbers.p90 + slack
+    assert numbers.p50 <= numbers.p90 + slack <= numbers.p99 + 2 * slack
     assert numbers.p20 <= max(min(visit) for visit in taken) + slack
-    assert (numbers.visits, numbers.runs) == (len(taken), len(runs))
+    assert (numbers.visits, numbers.quiet, numbers.runs) == (len(taken), len(taken), len(runs))
 
 
 @given(visits, st.floats(0.01, 100))
@@ -69,3 +69,18 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
         low, high = summarise(1 + np.abs(rng.normal(0, 0.05, (21, 1)))).interval
         hits += low <= truth <= high
     assert hits >= 80
+
+
+def test_disturbed_visits_count_for_the_contended_quantiles_alone() -> None:
+    taken, quiet = [[1.0]] * 9 + [[0.9, 3.0]] * 9, [True] * 9 + [False] * 9
+    numbers = summarise(taken, quiet)
+    assert numbers.p20 == 1.0
+    assert numbers.p90 == 3.0
+    assert (numbers.visits, numbers.quiet) == (18, 9)
+    assert summarise(taken, [False] * 18).p20 == summarise(taken).p20 == 0.9
+
+
+def test_lowest_visits_agree() -> None:
+    assert agree([5.0, 1.005, 1.0, 1.01])
+    assert not agree([1.0, 1.005, 1.011])
+    assert not agree([1.0, 1.0])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from pathlib import Path
@@ -11,8 +12,9 @@ from deploy.workload import Workload
 from devices.device import open_device
 from devices.errors import StoreError
 from devices.target import Target
-from profiler.measurement import Visit
+from profiler.schema import MIGRATIONS, SCHEMA
 from profiler.store import Store, default_path, open_store
+from profiler.visit import Visit
 
 TARGET = Target("fake:3", "fake", "fp32", 2)
 OTHER = Target("fake:3", "fake", "int8", 1)
@@ -26,7 +28,7 @@ def begin(store: Store, target: Target = TARGET, campaign: str = "c") -> int:
 
 
 def test_gives_back_what_it_was_given(store: Store) -> None:
-    taken = [Visit(1.5, (0.1, 0.2)), Visit(2.5, (0.3,))]
+    taken = [Visit(1.5, (0.1, 0.2), "a", ("load", "steal")), Visit(2.5, (0.3,))]
     for visit in taken:
         store.add_visit(begin(store), visit)
     (found,) = store.measurements(campaign="c")
@@ -92,6 +94,52 @@ def test_a_store_of_a_newer_version(store: Store) -> None:
     store._connection.execute("PRAGMA user_version=99")
     with pytest.raises(StoreError, match=r"newer cutonce \(schema 99"):
         Store(store.path)
+
+
+def test_a_visit_is_kept_first_and_judged_later(store: Store) -> None:
+    number = store.add_visit(begin(store), Visit(0.0, (1.0,), causes=("unwatched",)))
+    store.judge_visit(number, ())
+    [measured] = store.measurements(campaign="c")
+    assert measured.visits[0].quiet
+
+
+def test_failures_are_kept_and_the_precision_comes_later(store: Store) -> None:
+    store.add_fingerprint(MACHINE)
+    asked = ("c", TARGET, MACHINE.id, ARCHITECTURE, Workload(2, 8))
+    number = store.subject(*asked, "")
+    store.add_failure(number, 3.0, "It hung.")
+    assert store.failures("c") == [(TARGET, ARCHITECTURE, "It hung.")]
+    assert store.failures("d") == []
+    assert store.subject(*asked, "f32") == number
+    store.add_visit(number, Visit(0.0, (1.0,)))
+    assert store.measurements(campaign="c")[0].precision == "f32"
+    assert store.subject(*asked, "") == number
+    assert store.measurements(campaign="c")[0].precision == "f32"
+
+
+def test_a_store_of_the_first_schema_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.execute("PRAGMA user_version=1")
+        facts = json.dumps(MACHINE.to_json())
+        connection.execute("INSERT INTO fingerprint VALUES (?, ?)", (MACHINE.id, facts))
+        connection.execute(
+            "INSERT INTO subject VALUES (1, 'c', ?, ?, ?, ?, 2, 8, 'f32')",
+            (str(TARGET), MACHINE.id, ARCHITECTURE.digest, json.dumps(ARCHITECTURE.to_json())),
+        )
+        connection.execute("INSERT INTO visit VALUES (1, 1, 7.0, '[0.5, 0.6]')")
+        connection.execute(
+            "INSERT INTO canary VALUES ('c', ?, ?, 'memory', 7.0, 21.0)", (str(TARGET), MACHINE.id)
+        )
+    connection.close()
+    with Store(path) as store:
+        [measured] = store.measurements(campaign="c")
+        assert measured.visits == (Visit(7.0, (0.5, 0.6)),)
+        assert store._version() == SCHEMA
+        rows = store._connection.execute("SELECT facts FROM reading").fetchall()
+    assert [json.loads(facts) for (facts,) in rows] == [{"memory": 21.0}]
+    Store(path).__exit__(None, None, None)  # and once more, as a store of today
 
 
 def test_files_that_are_no_store(tmp_path: Path) -> None:
