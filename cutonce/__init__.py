@@ -23,6 +23,7 @@ __all__ = [
     "profile",
     "report",
     "search",
+    "store",
     "train",
     "verify",
 ]

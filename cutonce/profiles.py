@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cutonce.console import progress, talk
+from cutonce.series import say_new_series
 from deploy.architecture import Architecture, uniform
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
@@ -121,6 +122,7 @@ def make_profiles(
     """Profile all targets in one interleaved campaign; goes on where an earlier call stopped."""
     if configurations < LEAST:
         raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
+    say_new_series(store, targets)
     known = candidates(around, seed)
     chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
     with TemporaryDirectory(prefix="cutonce-profile-") as work:

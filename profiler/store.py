@@ -195,7 +195,36 @@ class Store:
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for work of one's own; what fails is explained as everywhere here."""
+        with self._explained():
+            yield self._connection
+
+    def last_fingerprint(self, target: Target) -> Fingerprint | None:
+        """The machine that ``target`` was last measured on."""
+        with self._explained():
+            row = self._connection.execute(
+                "SELECT facts FROM visit JOIN subject ON subject.id = visit.subject "
+                "JOIN fingerprint ON fingerprint.id = subject.fingerprint "
+                "WHERE target = ? ORDER BY visit.id DESC LIMIT 1",
+                (str(target),),
+            ).fetchone()
+        return None if row is None else Fingerprint.from_json(json.loads(row[0]))
+
+    def counts(self) -> list[tuple[str, str, int, int]]:
+        """Per target and fingerprint: how many configurations and visits there are."""
+        with self._explained():
+            return self._connection.execute(
+                "SELECT target, fingerprint, count(DISTINCT subject.id), count(visit.id) "
+                "FROM subject JOIN visit ON subject.id = visit.subject "
+                "GROUP BY target, fingerprint ORDER BY target, min(visit.id)"
+            ).fetchall()
 
     def _visits(self, subject: int) -> Iterator[Visit]:
         query = (

@@ -15,5 +15,6 @@ SUMMARIES: Mapping[str, str] = {
     "export": "turn a sub-network into an artifact that carries its own proof",
     "verify": "check an artifact: hashes, parity, task metric, latency against its budget",
     "report": "a self-contained web page of a search run",
+    "store": "what was measured: show it, merge another store, export to Parquet",
     "demo": "all of it, small and offline, on this machine",
 }

@@ -44,6 +44,7 @@ def measure(
     Raises:
         NotTrustworthy: ``strict``, and a measurement carries a warning.
     """
+    from cutonce.series import say_new_series
     from deploy.export_pool import ExportPool, ExportRequest
     from devices.device import open_device
     from devices.target import Target
@@ -56,6 +57,7 @@ def measure(
     parsed = list(dict.fromkeys(Target.parse(text) for text in targets))
     encoder = load(str(model)).encoder
     with open_store(store) as opened, TemporaryDirectory() as place:
+        say_new_series(opened, parsed)
         source = Path(place) / "encoder"
         encoder.save_pretrained(source)
         requests = [ExportRequest(source, t.runtime, t.precision, Path(place)) for t in parsed]
