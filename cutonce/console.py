@@ -9,7 +9,7 @@ from functools import cache
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 Advance = Callable[[int, int], None]
@@ -52,6 +52,8 @@ def progress(label: str) -> Iterator[Advance]:
         BarColumn(),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=_stderr(), transient=True) as bar:
         task = bar.add_task(label, total=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from deploy.exporters import export_variant
 from devices.errors import DeviceError
 from devices.fingerprint import installed_version
 from devices.runtimes import PRECISIONS, RUNTIMES
+from profiler.archive import build_archive
 
 INSTALLED = [name for name in RUNTIMES if installed_version(RUNTIMES.get(name).package)]
 VARIANTS = [(name, precision) for name in INSTALLED for precision in PRECISIONS[name]]
@@ -130,3 +134,36 @@ def test_only_the_fake_runtime_has_a_clock_of_its_own(
     assert session.clock() == before
     session.run(batch(1, 8))
     assert session.clock() > before
+
+
+_ALONE = """
+import runpy, sys
+for name in sys.argv[1].split(","):
+    sys.modules[name] = None
+runpy.run_path(sys.argv[2], run_name="__main__")
+"""
+_OTHERS = [
+    "cutonce", "elastic", "predictors", "profiler", "deploy", "transformers", "pandas", "sklearn",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_the_agent_needs_no_other_package(
+    encoder: Encoder, root: Path, name: str, tmp_path: Path
+) -> None:
+    runtimes = {RUNTIMES.get(other).package for other in RUNTIMES} - {RUNTIMES.get(name).package}
+    request = {
+        "do": "load", "id": "a", "runtime": name, "path": str(exported(encoder, name, "fp32", root)),
+        "precision": "fp32", "threads": 1, "batch": 1, "length": 8, "vocabulary": 50, "seed": 0,
+    }  # fmt: skip
+    visit = {"do": "visit", "id": "a", "runs": 2, "minimum_ms": 0.0}
+    lines = "".join(json.dumps(line) + "\n" for line in (request, visit, {"do": "watch"}))
+    archive = str(build_archive(tmp_path / "agent.pyz"))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _ALONE, ",".join([*_OTHERS, *sorted(runtimes)]), archive],
+        input=lines, capture_output=True, text=True, check=True, cwd=tmp_path,
+    )  # fmt: skip
+    loaded, visited, watched = map(json.loads, done.stdout.splitlines())
+    assert loaded == {"precision": "f32"}
+    assert len(visited["ns"]) >= 2
+    assert watched["compute"] > 0
