@@ -28,9 +28,11 @@ from devices.target import Target
 from elastic.space import SearchSpace
 from predictors.planning import plan
 from predictors.predictor import LatencyPredictor
+from predictors.tiles import Probe, find_tile, plan_probes
 from profiler.campaign import SECOND_STARTS, run_campaign
 from profiler.job import Job
 from profiler.measurement import Measurement
+from profiler.statistics import ratio
 from profiler.store import Store
 
 SCHEMA = 1
@@ -44,12 +46,17 @@ VOCABULARY = 1024
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of one target: its predictor, and the measurements it was fitted to."""
+    """What is known of one target: its predictor, and the measurements it was fitted to.
+
+    Attributes:
+        probes: of the tile size; empty where it was not asked for.
+    """
 
     target: Target
     fingerprint: Fingerprint
     predictor: LatencyPredictor
     measurements: tuple[Measurement, ...]
+    probes: tuple[Probe, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -58,6 +65,8 @@ class Profile:
             "fingerprint": self.fingerprint.to_json(),
             "predictor": self.predictor.to_json(),
             "measurements": [measurement.to_json() for measurement in self.measurements],
+            "tile": find_tile(self.probes),
+            "probes": [probe.to_json() for probe in self.probes],
         }
 
 
@@ -90,6 +99,13 @@ def stored_predictor(store: Store, target: Target) -> LatencyPredictor | None:
     return load_predictor(path)[1] if path.exists() else None
 
 
+def stored_tile(store: Store, target: Target) -> int | None:
+    """The tile size that a profile of this machine found, None where there is none."""
+    path = profile_path(store, target, open_device(target.device).fingerprint())
+    tile = json.loads(path.read_text()).get("tile") if path.exists() else None
+    return None if tile is None else int(tile)
+
+
 def candidates(around: Architecture | None, seed: int) -> list[Architecture]:
     """The pool to choose from: sub-networks of one model, or encoders of many shapes."""
     rng = np.random.default_rng(seed)
@@ -118,15 +134,23 @@ def make_profiles(
     store: Store,
     pool: ExportPool,
     seed: int,
+    probe_tiles: bool = False,
 ) -> list[Profile]:
-    """Profile all targets in one interleaved campaign; goes on where an earlier call stopped."""
+    """Profile all targets in one interleaved campaign; goes on where an earlier call stopped.
+
+    Args:
+        around: the model whose sub-networks are measured, or None for encoders of many shapes.
+        probe_tiles: find the tile size of every target too, by a few pairs of encoders more.
+    """
     if configurations < LEAST:
         raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
     say_new_series(store, targets)
     known = candidates(around, seed)
     chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
+    probes = plan_probes(chosen[0].hidden, workload.length, VOCABULARY) if probe_tiles else []
+    pairs = [encoder for probe in probes for encoder in (probe.narrow, probe.wide)]
     with TemporaryDirectory(prefix="cutonce-profile-") as work:
-        jobs = _deploy(targets, chosen, workload, Path(work), pool)
+        jobs = _deploy(targets, [*chosen, *pairs], workload, Path(work), pool)
         with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
             measured = run_campaign(
                 jobs,
@@ -138,7 +162,23 @@ def make_profiles(
                 failed=_left_out,
                 progress=advance,
             )
-    return [_fit(target, [m for m in measured if m.target == target], store) for target in targets]
+    profiles = []
+    for target in targets:
+        mine = [m for m in measured if m.target == target]
+        encoders = [m for m in mine if m.architecture not in pairs]
+        profiles.append(_fit(target, encoders, _judged(probes, mine), store))
+    return profiles
+
+
+def _judged(probes: Sequence[Probe], measured: Sequence[Measurement]) -> tuple[Probe, ...]:
+    """The probes with what they took; a pair that failed stays open."""
+    minima = {m.architecture: m.minima for m in measured}
+    return tuple(
+        replace(probe, ratio=ratio(minima[probe.narrow], minima[probe.wide]))
+        if {probe.narrow, probe.wide} <= {*minima}
+        else probe
+        for probe in probes
+    )
 
 
 def _left_out(job: Job, error: DeviceError) -> None:
@@ -166,7 +206,9 @@ def _deploy(
     ]
 
 
-def _fit(target: Target, measured: Sequence[Measurement], store: Store) -> Profile:
+def _fit(
+    target: Target, measured: Sequence[Measurement], probes: tuple[Probe, ...], store: Store
+) -> Profile:
     if len(measured) < LEAST:
         raise DeviceError(
             f"Only {len(measured)} encoders could be measured on {target}, a profile needs {LEAST}; "
@@ -178,6 +220,6 @@ def _fit(target: Target, measured: Sequence[Measurement], store: Store) -> Profi
         [m.statistics.p20 for m in measured],
     )
     fingerprint = open_device(target.device).fingerprint()
-    profile = Profile(target, fingerprint, predictor, tuple(measured))
+    profile = Profile(target, fingerprint, predictor, tuple(measured), probes)
     write_json(profile_path(store, target, fingerprint), profile.to_json())
     return profile

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from cutonce.console import progress, talk
 from cutonce.evidence import Errors, evidence, interval_json
-from cutonce.profiles import make_profiles, stored_predictor
+from cutonce.profiles import make_profiles, stored_predictor, stored_tile
 from cutonce.runs import DENSE
 from cutonce.setting import Setting
 from cutonce.subnets import read_record, save_subnet
@@ -23,7 +24,7 @@ from elastic.search.deployment import Deployment
 from elastic.search.knapsack import front
 from elastic.search.loop import Cut, cut_to_budgets
 from elastic.search.sensitivity import kl, module_errors
-from elastic.space import SearchSpace, chain_text
+from elastic.space import WIDTH_STEP, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
 IMPORTANCE_EXAMPLES = 512
@@ -42,7 +43,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     dense = setting.model.encoder
     setting.task.check_fits(dense.architecture)
     predictors = ensure_predictors(setting)
-    space = SearchSpace.around(dense.architecture)
+    space = SearchSpace.around(dense.architecture, width_step=width_step(setting, predictors))
     elastic, errors = make_elastic(setting, space)
     deployment = Deployment(
         elastic,
@@ -93,6 +94,12 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
         )
         found.update({profile.target: profile.predictor for profile in profiles})
     return found
+
+
+def width_step(setting: Setting, targets: Iterable[Target]) -> int:
+    """The largest tile found on any target, so that widths step where the hardware does."""
+    tiles = [stored_tile(setting.store, target) for target in targets]
+    return max((tile for tile in tiles if tile is not None), default=WIDTH_STEP)
 
 
 def doubts(cut: Cut, errors: Errors, predictor: LatencyPredictor) -> list[str]:

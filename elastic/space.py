@@ -13,6 +13,7 @@ from deploy.architecture import Architecture, Attention, Operator
 from devices.errors import UsageError
 
 SCHEMA = 1
+WIDTH_STEP = 32  # where no tile size was found
 NARROWEST = 16  # the least feed-forward width kept is about a sixteenth of the dense one
 
 Chain = tuple[Operator | None, ...]
@@ -36,7 +37,9 @@ class SearchSpace:
     choices: tuple[Chain, ...]
 
     @classmethod
-    def around(cls, dense: Architecture, *, width_step: int = 32, width_levels: int = 9) -> Self:
+    def around(
+        cls, dense: Architecture, *, width_step: int = WIDTH_STEP, width_levels: int = 9
+    ) -> Self:
         """Every number of heads, ``width_levels`` widths, and the dropped sub-layer.
 
         Widths fall geometrically to a sixteenth of the dense one, rounded to multiples of

@@ -53,6 +53,12 @@ class Measurement:
         return statistics.within(self._raw, limit)
 
     @property
+    def minima(self) -> list[float]:
+        """Of the undisturbed visits, in milliseconds; of all where none was."""
+        quiet = [min(visit.milliseconds) for visit in self.visits if visit.quiet]
+        return quiet or [min(visit.milliseconds) for visit in self.visits]
+
+    @property
     def _raw(self) -> list[tuple[float, ...]]:
         return [visit.milliseconds for visit in self.visits]
 

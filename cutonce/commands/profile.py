@@ -45,6 +45,7 @@ def profile(
     from cutonce.configurations import read_configuration
     from cutonce.profiles import make_profiles, profile_path
     from deploy.export_pool import ExportPool
+    from predictors.tiles import find_tile
     from profiler.store import open_store
 
     parsed = list(dict.fromkeys(Target.parse(text) for text in targets))
@@ -58,6 +59,7 @@ def profile(
             store=opened,
             pool=pool,
             seed=seed,
+            probe_tiles=True,
         )
         result = {
             str(made.target): {
@@ -65,6 +67,8 @@ def profile(
                 "error": made.predictor.error,
                 "measurements": [m.to_json() for m in made.measurements],
                 "loo": [row.to_json() for row in made.predictor.loo],
+                "tile": find_tile(made.probes),
+                "probes": [probe.to_json() for probe in made.probes],
             }
             for made in profiles
         }
@@ -115,4 +119,8 @@ def show(result: dict[str, Any]) -> None:
         for measurement in made["measurements"]:
             for warning in measurement["warnings"]:
                 talk(f"Warning: {target}: {warning}")
+        steps = ", ".join(
+            f"{p['width']} to {p['width'] + 1}: ×{p['ratio']:.3f}" for p in made["probes"]
+        )
+        say(f"Tile: {made['tile'] or 'none shows'} (feed-forward width {steps})")
         say(f"Profile: {made['file']}")
