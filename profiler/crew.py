@@ -73,17 +73,19 @@ class Crew:
         return list(self._watchers)
 
     def visit(self, subject: Subject) -> tuple[int, Visit] | None:
-        """Visit a subject and keep what it took; returns the visit with its number, None where the
-        subject failed. A visit to a real device is unwatched until it is judged."""
+        """Visit a subject and keep what it took; returns the visit with its number, None where
+        nothing was taken. A visit to a real device is unwatched until it is judged."""
         target, started = subject.job.target, time.time()
         try:
             answer = self._agents[target].ask(
                 "visit", patience=VISIT_PATIENCE, id=subject.name, runs=RUNS, minimum_ms=VISIT_MS
             )
+        except AgentDied as error:
+            self._crashed(subject, error)
+            self._start(target)
+            return None
         except DeviceError as error:
             self._fail(subject, error)
-            if isinstance(error, AgentDied):
-                self._start(target)
             return None
         runs = tuple(ns / 1e6 for ns in answer["ns"])
         causes = () if target.virtual else (UNWATCHED,)
@@ -93,9 +95,12 @@ class Crew:
     def read(self, device: str) -> Reading:
         """What a real device says of itself just now; it is kept."""
         own = time.process_time()
-        for target, agent in self._agents.items():
+        for target, agent in list(self._agents.items()):
             if target.device == device:
-                own += agent.ask("processor")["seconds"]
+                try:
+                    own += agent.ask("processor")["seconds"]
+                except AgentDied:  # between two visits, so that no subject is to blame
+                    self._start(target)
         watcher = self._watchers[device]
         answer, started = watcher.ask("watch"), time.time()
         own += watcher.ask("processor")["seconds"]
@@ -105,7 +110,8 @@ class Crew:
         return reading
 
     def _start(self, target: Target) -> None:
-        """Start the target's agent, in place of one that died, and load what is not done."""
+        """Start the target's agent, in place of one that died, and load what has not failed."""
+        self._agents.pop(target, None)
         if not any(s.job.target == target and not s.failed for s in self._subjects):
             return
         self._agents[target] = self._start_agent(target.device)
@@ -115,7 +121,7 @@ class Crew:
                 try:
                     self._load(subject)
                 except AgentDied as error:
-                    self._fail(subject, error)
+                    self._crashed(subject, error)
                     self._start(target)
                     return
                 except DeviceError as error:
@@ -146,6 +152,12 @@ class Crew:
         return self._store.subject(
             self._campaign, job.target, owner, job.architecture, job.workload, precision
         )
+
+    def _crashed(self, subject: Subject, error: AgentDied) -> None:
+        """An agent may die of something else, so a subject is given up when it happens again."""
+        subject.crashes += 1
+        if subject.crashes > 1:
+            self._fail(subject, error)
 
     def _fail(self, subject: Subject, error: DeviceError) -> None:
         subject.failed = True

@@ -51,7 +51,7 @@ class Subject:
         name: in the agent. number: in the store, once it was loaded.
         minima: of the undisturbed visits, in milliseconds.
         taken: visits, disturbed or not. pending: of these, not yet judged.
-        failed: it crashed or hung, and is left alone.
+        crashes: how often its agent died or hung under it. failed: it is left alone.
         held: the second half of its visits waits for another start of the process.
     """
 
@@ -63,6 +63,7 @@ class Subject:
     minima: list[float] = field(default_factory=list)
     taken: int = 0
     pending: int = 0
+    crashes: int = 0
     failed: bool = False
     held: bool = False
 
