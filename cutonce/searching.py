@@ -43,7 +43,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     dense = setting.model.encoder
     setting.task.check_fits(dense.architecture)
     predictors = ensure_predictors(setting)
-    space = SearchSpace.around(dense.architecture, width_step=width_step(setting, predictors))
+    space = make_space(setting, predictors)
     elastic, errors = make_elastic(setting, space)
     deployment = Deployment(
         elastic,
@@ -96,10 +96,19 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
     return found
 
 
-def width_step(setting: Setting, targets: Iterable[Target]) -> int:
-    """The largest tile found on any target, so that widths step where the hardware does."""
+def make_space(setting: Setting, targets: Iterable[Target]) -> SearchSpace:
+    """The space around the dense model; widths step by the largest tile found on any target.
+
+    An interrupted search goes on in the space that it began with, whatever was profiled meanwhile.
+    """
+    kept = setting.run.work / "space.json"
+    if kept.exists():
+        return SearchSpace.from_json(json.loads(kept.read_text()))
     tiles = [stored_tile(setting.store, target) for target in targets]
-    return max((tile for tile in tiles if tile is not None), default=WIDTH_STEP)
+    step = max((tile for tile in tiles if tile is not None), default=WIDTH_STEP)
+    space = SearchSpace.around(setting.model.encoder.architecture, width_step=step)
+    write_json(kept, space.to_json())
+    return space
 
 
 def doubts(cut: Cut, errors: Errors, predictor: LatencyPredictor) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -242,6 +242,9 @@ class Store:
             )
         if version < SCHEMA:
             self._migrate()
+        # Refused at once while another process opens the same new file; the next to open it sets it.
+        with suppress(sqlite3.OperationalError):
+            self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA foreign_keys=ON")
 
     def _version(self) -> int:
@@ -253,7 +256,6 @@ class Store:
             raise StoreError(
                 f"{self.path} is a database of something else; name another store with --store."
             )
-        self._connection.execute("PRAGMA journal_mode=WAL")
         with self._connection:
             # Another process may be about to do the same: the lock comes first, then the question.
             self._connection.execute("BEGIN IMMEDIATE")

@@ -9,6 +9,7 @@ is the one that it was cut on.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,11 @@ from cutonce.options import (
 from devices.errors import UsageError
 
 if TYPE_CHECKING:
+    from cutonce.trials import Trial
     from deploy.task import Task
+    from devices.runtimes import Arrays
+    from elastic.families import LoadedModel
+    from profiler.store import Store
 
 
 def export(
@@ -59,12 +64,10 @@ def export(
     Raises:
         ParityFailed: the exported file does not answer as the encoder does; nothing is written.
     """
-    from cutonce import proof
+    from cutonce.proof import Subject
     from cutonce.subnets import read_record
-    from cutonce.tasks import task_again
-    from cutonce.trials import Promise, Trial, dense_of, run_trials
+    from cutonce.trials import Promise, Trial, dense_of
     from deploy.artifact import check_place, write_artifact
-    from deploy.calibration import calibration_hash
     from deploy.exporters import export_variant
     from deploy.workload import Workload
     from devices.target import Target
@@ -79,70 +82,96 @@ def export(
     directory = out or _place(Path(subnet), chosen if target else None)
     check_place(directory)
     model = load(str(subnet))
+    encoder = model.encoder
     known = Workload.from_json(record["workload"]) if record else Workload()
     workload = Workload(
         known.batch if batch is None else batch, known.length if length is None else length
     )
+    learned = _task(
+        model,
+        record,
+        kind=task,
+        data=data,
+        text=text,
+        text_pair=text_pair,
+        label=label,
+        evaluation=evaluation,
+        max_length=max_length,
+    )
     cut_for_this = record.get("target") == str(chosen) and workload == known
-    learned: Task | None = None
-    if model.tokenizer is not None:
-        learned = task_again(
-            record.get("task"),
-            model.tokenizer,
-            model.encoder.label_names,
-            kind=task,
-            data=data,
-            text=text,
-            text_pair=text_pair,
-            label=label,
-            evaluation=evaluation,
-            max_length=max_length,
-        )
-        if learned is not None:
-            learned.check_fits(model.encoder.architecture)
-    with TemporaryDirectory() as place:
+    promise = Promise.read(record) if cut_for_this else None
+    beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promise else None
+    with TemporaryDirectory() as place, open_store(store) as opened:
         calibration = learned.calibration() if learned and "int8" in chosen.precision else ()
         with progress(f"exporting {directory.name}"):
             exported = export_variant(
-                model.encoder, chosen.runtime, chosen.precision, Path(place), calibration
+                encoder, chosen.runtime, chosen.precision, Path(place), calibration
             )
-        subject = proof.Subject(model.encoder, chosen, exported, workload)
-        with progress("parity in a fresh process"):
-            parity = proof.parity(subject, learned)
-            parity.require()
-        metrics = proof.metrics(subject, learned) if learned and learned.labelled else None
-        promise = Promise.read(record) if cut_for_this else None
-        beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promise else None
-        with open_store(store) as opened, progress("measuring") as advance:
-            [outcome] = run_trials(
-                [Trial(subject, promise, beside)],
-                store=opened,
-                campaign=proof.new_campaign("export"),
-                visits=visits,
-                seed=seed,
-                progress=advance,
-            )
-        reports = {
-            "parity": parity.to_json(),
-            "latency": outcome.to_json(),
-            "metrics": metrics,
-            "task": learned.to_json() if learned else None,
-            "calibration": {"examples": len(calibration), "hash": calibration_hash(calibration)}
-            if calibration
-            else None,
-        }
+        subject = Subject(encoder, chosen, exported, workload)
+        reports = _prove(
+            Trial(subject, promise, beside), learned, calibration, opened, visits, seed
+        )
         artifact = write_artifact(
             directory,
-            encoder=model.encoder,
+            encoder=encoder,
             target=chosen,
             exported=exported,
             tokenizer=model.tokenizer,
             workload=workload,
             reports={name: report for name, report in reports.items() if report is not None},
             source=record.get("source", model.source),
-            max_length=learned.max_length if learned else model.encoder.architecture.positions,
+            max_length=learned.max_length if learned else encoder.architecture.positions,
         )
     return {"artifact": str(artifact.directory), **reports}
+
+
+def _task(model: LoadedModel, record: dict[str, Any], **given: Any) -> Task | None:
+    """The task that the sub-network remembers, with what is given instead, where it is here."""
+    from cutonce.tasks import task_again
+
+    if model.tokenizer is None:
+        return None
+    labels = model.encoder.label_names
+    task = task_again(record.get("task"), model.tokenizer, labels, **given)
+    if task is not None:
+        task.check_fits(model.encoder.architecture)
+    return task
+
+
+def _prove(
+    trial: Trial,
+    task: Task | None,
+    calibration: Sequence[Arrays],
+    store: Store,
+    visits: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The reports of an artifact; raises ParityFailed before anything is measured."""
+    from cutonce import proof
+    from cutonce.trials import run_trials
+    from deploy.calibration import calibration_hash
+
+    with progress("parity in a fresh process"):
+        parity = proof.parity(trial.subject, task)
+        parity.require()
+    metrics = proof.metrics(trial.subject, task) if task and task.labelled else None
+    with progress("measuring") as advance:
+        [outcome] = run_trials(
+            [trial],
+            store=store,
+            campaign=proof.new_campaign("export"),
+            visits=visits,
+            seed=seed,
+            progress=advance,
+        )
+    calibrated = {"examples": len(calibration), "hash": calibration_hash(calibration)}
+    return {
+        "parity": parity.to_json(),
+        "latency": outcome.to_json(),
+        "metrics": metrics,
+        "task": task.to_json() if task else None,
+        "calibration": calibrated if calibration else None,
+    }
 
 
 def _run_of(subnet: Path) -> Path:

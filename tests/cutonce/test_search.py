@@ -60,6 +60,25 @@ def test_budgets_are_met_by_what_was_measured(found: dict[str, Any]) -> None:
     assert generous["chain"] == found["dense"]["chain"]
 
 
+def test_widths_step_by_the_tile_and_keep_their_steps(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from cutonce import searching
+    from elastic.families import load
+
+    setting = SimpleNamespace(model=load(model), run=SimpleNamespace(work=tmp_path), store=None)
+    tiles = {"one": 8, "other": 16, "unknown": None}
+    monkeypatch.setattr(searching, "stored_tile", lambda _store, target: tiles[target])
+    space = searching.make_space(setting, tiles)  # type: ignore[arg-type]
+    widths = [op.width for op in space.choices[1] if op is not None]  # type: ignore[union-attr]
+    assert all(width % 16 == 0 for width in widths)
+    assert any(width % 32 for width in widths)
+    tiles["other"] = 64
+    assert searching.make_space(setting, tiles) == space  # type: ignore[arg-type]
+
+
 def test_a_budget_out_of_reach_is_listed_beside_the_others(found: dict[str, Any]) -> None:
     assert found["unreachable"] == [f"{TARGET}=0.001ms"]
     assert any("fastest reachable" in warning for warning in found["warnings"])
