@@ -120,7 +120,9 @@ def show(result: dict[str, Any]) -> None:
             for warning in measurement["warnings"]:
                 talk(f"Warning: {target}: {warning}")
         steps = ", ".join(
-            f"{p['width']} to {p['width'] + 1}: ×{p['ratio']:.3f}" for p in made["probes"]
+            f"{probe['width']} to {probe['width'] + 1}: ×{probe['ratio']:.3f}"
+            for probe in made["probes"]
+            if probe["ratio"] is not None  # None where the pair could not be measured
         )
-        say(f"Tile: {made['tile'] or 'none shows'} (feed-forward width {steps})")
+        say(f"Tile: {made['tile'] or 'none shows'} (feed-forward width {steps or 'not measured'})")
         say(f"Profile: {made['file']}")
