@@ -121,7 +121,7 @@ def judge(result: dict[str, Any], seconds: float, peak: float) -> list[tuple[str
 
 def described(entry: dict[str, Any], row: dict[str, Any]) -> str:
     predicted, numbers = entry["predicted"], row["measured"]
-    quantiles = ", ".join(f"{key} {numbers[key]:.3f}" for key in ("p20", "p50", "p90"))
+    quantiles = ", ".join(f"{key} {numbers[key]:.3f}" for key in ("intrinsic", "p50", "p90"))
     return (
         f"limit {row['limit']:.3f} ms, predicted {predicted['ms']:.3f} [{predicted['lower']:.3f}, "
         f"{predicted['upper']:.3f}], {quantiles}, {row['speedup']:.2f}x beside the dense model, "

@@ -97,7 +97,7 @@ def judge(found: dict, checked: dict) -> list[dict]:
         print(
             f"{entry['target']}: limit {row['limit']:.3f} ms, predicted {entry['predicted']['ms']:.3f} "
             f"[{entry['predicted']['lower']:.3f}, {entry['predicted']['upper']:.3f}], "
-            f"p20 {numbers['p20']:.3f} p50 {numbers['p50']:.3f} p90 {numbers['p90']:.3f}, "
+            f"intrinsic {numbers['intrinsic']:.3f} p50 {numbers['p50']:.3f} p90 {numbers['p90']:.3f}, "
             f"speed-up {result['speedup']:.2f}x {result['budget']}; "
             f"accuracy {accuracy:.4f} {result['accuracy']}"
         )

@@ -159,7 +159,7 @@ def measure(out: Path, name: str, threads: int, quick: bool) -> None:
         {
             "target": str(m.target),
             "architecture": str(m.architecture),
-            "p20": m.statistics.p20,
+            "intrinsic": m.statistics.intrinsic,
             "p50": m.statistics.p50,
             "usual": median,
             "visits": m.statistics.visits,
@@ -202,12 +202,14 @@ def back_to_back(job: Job) -> float:
 
 def judge(out: Path, threads: int) -> list[tuple[str, str, bool]]:
     read = {name: json.loads((out / f"{name}-{threads}.json").read_text()) for name in CAMPAIGNS}
-    taken = {name: {key: column(read[name], key) for key in ("p20", "usual")} for name in CAMPAIGNS}
+    taken = {
+        name: {key: column(read[name], key) for key in ("intrinsic", "usual")} for name in CAMPAIGNS
+    }
     flagged = {name: share_flagged(read[name]) for name in CAMPAIGNS}
     targets = np.array([row["target"] for row in read["quiet"]["rows"]])
     for name in CAMPAIGNS:
         visits, quiet = (int(column(read[name], key).sum()) for key in ("visits", "quiet"))
-        ms = taken[name]["p20"]
+        ms = taken[name]["intrinsic"]
         print(
             f"{name}@{threads}: {read[name]['seconds']:.0f} s, {visits} visits, {quiet} undisturbed, "
             f"{flagged[name]:.0%} flagged; {ms.min():.2f} to {ms.max():.1f} ms"
@@ -215,7 +217,7 @@ def judge(out: Path, threads: int) -> list[tuple[str, str, bool]]:
     rows: list[tuple[str, str, bool]] = []
     for target in [*dict.fromkeys(targets), "all"]:
         mine = targets == target if target != "all" else np.ones(len(targets), bool)
-        ours, usual = (difference(taken, "again", key, mine) for key in ("p20", "usual"))
+        ours, usual = (difference(taken, "again", key, mine) for key in ("intrinsic", "usual"))
         median, p90 = np.quantile(abs(ours), [0.5, 0.9])
         text = (
             f"median {median:.2%}, p90 {p90:.2%} (back to back {np.quantile(abs(usual), 0.9):.2%})"
@@ -225,7 +227,7 @@ def judge(out: Path, threads: int) -> list[tuple[str, str, bool]]:
         )
     everything = np.ones(len(targets), bool)
     for name in ("bursts", "bandwidth"):
-        ours, usual = (difference(taken, name, key, everything) for key in ("p20", "usual"))
+        ours, usual = (difference(taken, name, key, everything) for key in ("intrinsic", "usual"))
         bias, p90, theirs = ours.mean(), np.quantile(abs(ours), 0.9), np.quantile(abs(usual), 0.9)
         text = f"bias {bias:+.2%}, p90 {p90:.2%}, {flagged[name]:.0%} flagged"
         met = abs(bias) <= 0.02 and p90 <= 0.06 and flagged[name] > 0.9

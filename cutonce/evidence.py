@@ -98,7 +98,7 @@ def _target_evidence(
             {
                 "label": str(step.measurement.architecture),
                 **interval_json(step.predicted),
-                "measured": step.measurement.statistics.p20,
+                "measured": step.measurement.statistics.intrinsic,
                 "interval": list(step.measurement.statistics.interval),
             }
             for step in steps

@@ -20,7 +20,7 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
 def add_measuring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, help="measurement store (default: the user's own)")
     parser.add_argument(
-        "--visits", type=int, default=15, help="visits per configuration (default 15)"
+        "--visits", type=int, default=30, help="visits per configuration (default 30)"
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from cutonce.console import progress, talk
 from cutonce.evidence import Errors, evidence, interval_json
-from cutonce.profiles import make_profiles, stored_predictor, stored_tile
+from cutonce.profiles import stored_predictor, stored_tile
+from cutonce.profiling import make_profiles
 from cutonce.runs import DENSE
 from cutonce.setting import Setting
 from cutonce.subnets import read_record, save_subnet

@@ -1,7 +1,8 @@
 """The immutable description of one encoder, and nothing that computes with it.
 
 A BERT-family encoder here is an embedding, a chain of operators (sub-layers) and a head. A dropped
-sub-layer is absent from the chain, and in this post-norm family its LayerNorm goes with it.
+sub-layer is absent from the chain, and in this post-norm family its LayerNorm goes with it. All but a
+projection add to the residual stream and normalise it.
 """
 
 from __future__ import annotations
@@ -39,26 +40,78 @@ class Attention:
     def __post_init__(self) -> None:
         _positive(self, "heads", "head_dim")
 
+    def __str__(self) -> str:
+        return f"A{self.heads}"
+
 
 @dataclass(frozen=True)
 class FeedForward:
-    """Two linear layers with ``width`` units and an activation between them."""
+    """Two linear layers with ``width`` units and an activation between them.
+
+    ``gated``: the activation is multiplied by a linear layer of its own (Shazeer 2020, arXiv
+    2002.05202, equation 6).
+    """
 
     kind: ClassVar[str] = "feed_forward"
     width: int
     activation: str = "gelu"
+    gated: bool = False
 
     def __post_init__(self) -> None:
         _positive(self, "width")
-        if self.activation not in ACTIVATIONS:
-            raise UsageError(
-                f"Activation {self.activation!r} is not supported; use one of {', '.join(ACTIVATIONS)}."
-            )
+        _known(self.activation)
+
+    def __str__(self) -> str:
+        return f"{'G' if self.gated else 'F'}{self.width}"
 
 
-Operator = Attention | FeedForward
-_OPERATORS: dict[str, type[Attention] | type[FeedForward]] = {
-    cls.kind: cls for cls in (Attention, FeedForward)
+@dataclass(frozen=True)
+class SeparableConvolution:
+    """A depthwise convolution over ``kernel`` tokens, a pointwise one, and an activation.
+
+    Two in a row are one cell of NAS-BERT (Xu et al. 2021, arXiv 2105.14444, §3.1).
+
+    Raises UsageError for an even ``kernel``, whose output would not lie over its input.
+    """
+
+    kind: ClassVar[str] = "separable_convolution"
+    kernel: int
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        _positive(self, "kernel")
+        _known(self.activation)
+        if self.kernel % 2 == 0:
+            raise UsageError(f"A convolution's kernel must be odd, not {self.kernel}.")
+
+    def __str__(self) -> str:
+        return f"C{self.kernel}"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A linear layer that takes the residual stream to another hidden size."""
+
+    kind: ClassVar[str] = "projection"
+    to: int
+
+    def __post_init__(self) -> None:
+        _positive(self, "to")
+
+    def __str__(self) -> str:
+        return f"P{self.to}"
+
+
+def _known(activation: str) -> None:
+    if activation not in ACTIVATIONS:
+        raise UsageError(
+            f"Activation {activation!r} is not supported; use one of {', '.join(ACTIVATIONS)}."
+        )
+
+
+Operator = Attention | FeedForward | SeparableConvolution | Projection
+_OPERATORS: dict[str, type[Operator]] = {
+    cls.kind: cls for cls in (Attention, FeedForward, SeparableConvolution, Projection)
 }
 
 
@@ -68,7 +121,7 @@ class Architecture:
 
     Attributes:
         vocabulary, positions, token_types: rows of the three embedding tables.
-        hidden: width of the residual stream.
+        hidden: width of the residual stream, up to the first projection.
         operators: the chain of sub-layers, first to last.
         labels: outputs of the classification head (pooler and linear layer on the first token);
             0 means no head: the output is the last hidden state of the first token.
@@ -99,16 +152,22 @@ class Architecture:
 
     @property
     def feed_forwards(self) -> int:
-        return len(self.operators) - self.attentions
+        return sum(isinstance(op, FeedForward) for op in self.operators)
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Of the residual stream before each operator, and after the last."""
+        found = [self.hidden]
+        for op in self.operators:
+            found.append(op.to if isinstance(op, Projection) else found[-1])
+        return tuple(found)
 
     def with_operators(self, operators: Iterable[Operator | None]) -> Architecture:
         """The same encoder with another chain; None stands for a dropped sub-layer."""
         return replace(self, operators=tuple(op for op in operators if op is not None))
 
     def __str__(self) -> str:
-        chain = " ".join(
-            f"A{op.heads}" if isinstance(op, Attention) else f"F{op.width}" for op in self.operators
-        )
+        chain = " ".join(map(str, self.operators))
         return f"H{self.hidden}[{chain or 'no sub-layers'}]"
 
     def to_json(self) -> dict[str, Any]:

@@ -7,8 +7,9 @@ al. 2019 (arXiv 1810.04805), counted as deploy.encoder builds them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from deploy.architecture import Architecture, Attention, Operator
+from deploy.architecture import Architecture, Attention, FeedForward, Operator, Projection
 from deploy.workload import Workload
 
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8-bf16": 1}
@@ -34,7 +35,7 @@ class OperatorCost:
     """One operator under one workload; elements, not bytes, so that any precision can be priced.
 
     Attributes:
-        kind: ``embedding``, ``attention``, ``feed_forward`` or ``head``.
+        kind: of the operator, or ``embedding`` or ``head``.
         weights: parameters that one run reads (of the embedding tables only the rows used).
         activations: elements written to and read from memory between the operator's steps.
         softmax: elements that pass through a softmax.
@@ -52,25 +53,40 @@ class OperatorCost:
 
 
 def operator_cost(operator: Operator, hidden: int, workload: Workload) -> OperatorCost:
-    """Cost of one sub-layer with its residual and LayerNorm."""
+    """Cost of one sub-layer with its residual and LayerNorm; ``hidden`` is what it is given."""
+    gemms, softmax = _gemms(operator, hidden, workload), 0
+    if isinstance(operator, Attention):
+        softmax = workload.batch * operator.heads * workload.length**2
+    activations = workload.tokens * _activations(operator, hidden)
+    parameters = operator_parameters(operator, hidden)
+    return OperatorCost(operator.kind, gemms, parameters, activations, softmax)
+
+
+def _gemms(operator: Operator, hidden: int, workload: Workload) -> tuple[Gemm, ...]:
     tokens, length = workload.tokens, workload.length
     if isinstance(operator, Attention):
-        heads, inner = operator.heads, operator.heads * operator.head_dim
-        scores = workload.batch * heads
-        gemms: tuple[Gemm, ...] = (
+        inner, scores = operator.heads * operator.head_dim, workload.batch * operator.heads
+        return (
             Gemm(tokens, hidden, inner, count=3),
             Gemm(length, operator.head_dim, length, count=scores, weights=False),
             Gemm(length, length, operator.head_dim, count=scores, weights=False),
             Gemm(tokens, inner, hidden),
         )
-        softmax = scores * length * length
-        activations = tokens * (4 * inner + 3 * hidden)
-        return OperatorCost(
-            "attention", gemms, operator_parameters(operator, hidden), activations, softmax
-        )
-    gemms = (Gemm(tokens, hidden, operator.width), Gemm(tokens, operator.width, hidden))
-    activations = tokens * (2 * operator.width + 3 * hidden)
-    return OperatorCost("feed_forward", gemms, operator_parameters(operator, hidden), activations)
+    if isinstance(operator, FeedForward):
+        up = Gemm(tokens, hidden, operator.width, count=1 + operator.gated)
+        return up, Gemm(tokens, operator.width, hidden)
+    if isinstance(operator, Projection):
+        return (Gemm(tokens, hidden, operator.to),)
+    return Gemm(tokens, operator.kernel, hidden), Gemm(tokens, hidden, hidden)
+
+
+def _activations(operator: Operator, hidden: int) -> int:
+    """Elements per token."""
+    if isinstance(operator, Attention):
+        return 4 * operator.heads * operator.head_dim + 3 * hidden
+    if isinstance(operator, FeedForward):
+        return 2 * (1 + operator.gated) * operator.width + 3 * hidden
+    return operator.to if isinstance(operator, Projection) else 5 * hidden
 
 
 def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
@@ -79,7 +95,7 @@ def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCo
 
 
 def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
-    hidden, labels = architecture.hidden, architecture.labels
+    hidden, labels = architecture.widths[-1], architecture.labels
     if not labels:
         return OperatorCost("head", (), 0, workload.batch * hidden)
     gemms = (Gemm(workload.batch, hidden, hidden), Gemm(workload.batch, hidden, labels))
@@ -90,7 +106,9 @@ def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
 
 def costs(architecture: Architecture, workload: Workload) -> list[OperatorCost]:
     """Embedding, every sub-layer in order, head."""
-    chain = [operator_cost(op, architecture.hidden, workload) for op in architecture.operators]
+    chain = map(
+        partial(operator_cost, workload=workload), architecture.operators, architecture.widths
+    )
     return [embedding_cost(architecture, workload), *chain, head_cost(architecture, workload)]
 
 
@@ -99,11 +117,16 @@ def operator_parameters(operator: Operator, hidden: int) -> int:
     if isinstance(operator, Attention):
         inner = operator.heads * operator.head_dim
         return 4 * hidden * inner + 3 * inner + hidden + 2 * hidden
-    return 2 * hidden * operator.width + operator.width + hidden + 2 * hidden
+    if isinstance(operator, FeedForward):
+        linears = 1 + operator.gated
+        return (linears + 1) * hidden * operator.width + linears * operator.width + 3 * hidden
+    if isinstance(operator, Projection):
+        return hidden * operator.to + operator.to
+    return operator.kernel * hidden + hidden * hidden + 3 * hidden
 
 
 def head_parameters(architecture: Architecture) -> int:
-    hidden, labels = architecture.hidden, architecture.labels
+    hidden, labels = architecture.widths[-1], architecture.labels
     return hidden * hidden + hidden + hidden * labels + labels if labels else 0
 
 
@@ -111,7 +134,7 @@ def parameters(architecture: Architecture) -> int:
     """All parameters of the encoder that deploy.encoder builds."""
     hidden = architecture.hidden
     rows = architecture.vocabulary + architecture.positions + architecture.token_types
-    chain = sum(operator_parameters(op, hidden) for op in architecture.operators)
+    chain = sum(map(operator_parameters, architecture.operators, architecture.widths))
     return rows * hidden + 2 * hidden + chain + head_parameters(architecture)
 
 

@@ -4,66 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deploy.architecture import Architecture, Attention, FeedForward, Operator
+from deploy.architecture import Architecture
+from deploy.layers import make_layer
 from devices.errors import ModelError, UsageError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPE = "cutonce-encoder"
-_ACTIVATIONS = {"gelu": nn.GELU(), "gelu_new": nn.GELU("tanh"), "relu": nn.ReLU()}
-
-
-class AttentionLayer(nn.Module):
-    """Self-attention, residual, LayerNorm (post-norm)."""
-
-    def __init__(self, operator: Attention, hidden: int, eps: float) -> None:
-        super().__init__()
-        inner = operator.heads * operator.head_dim
-        self.head_dim = operator.head_dim
-        self.heads = operator.heads
-        self.query = nn.Linear(hidden, inner)
-        self.key = nn.Linear(hidden, inner)
-        self.value = nn.Linear(hidden, inner)
-        self.output = nn.Linear(inner, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=eps)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """``states`` [batch, sequence, hidden], additive ``mask`` [batch, 1, 1, sequence]."""
-        # Spelt out rather than scaled_dot_product_attention: at opset 20 this gives the cleanest
-        # graph, which every runtime's own fusion recognises.
-        query, key, value = (
-            self._split(project(states)) for project in (self.query, self.key, self.value)
-        )
-        scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + mask
-        context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
-        return self.norm(states + self.output(context))
-
-    def _split(self, projected: Tensor) -> Tensor:
-        return projected.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
-
-
-class FeedForwardLayer(nn.Module):
-    """Linear, activation, linear, residual, LayerNorm (post-norm)."""
-
-    def __init__(self, operator: FeedForward, hidden: int, eps: float) -> None:
-        super().__init__()
-        self.up = nn.Linear(hidden, operator.width)
-        self.activation = _ACTIVATIONS[operator.activation]
-        self.down = nn.Linear(operator.width, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=eps)
-
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - one call for all
-        return self.norm(states + self.down(self.activation(self.up(states))))
-
-
-def _layer(operator: Operator, hidden: int, eps: float) -> nn.Module:
-    layer = AttentionLayer if isinstance(operator, Attention) else FeedForwardLayer
-    return layer(operator, hidden, eps)  # type: ignore[arg-type]
 
 
 class Encoder(nn.Module):
@@ -86,10 +39,11 @@ class Encoder(nn.Module):
         self.token_types = nn.Embedding(a.token_types, a.hidden)
         self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
         self.dropout = nn.Dropout(dropout)
-        self.operators = nn.ModuleList(_layer(op, a.hidden, a.norm_eps) for op in a.operators)
+        layers = map(partial(make_layer, eps=a.norm_eps), a.operators, a.widths)
+        self.operators = nn.ModuleList(layers)
         if a.labels:
-            self.pooler = nn.Linear(a.hidden, a.hidden)
-            self.classifier = nn.Linear(a.hidden, a.labels)
+            self.pooler = nn.Linear(a.widths[-1], a.widths[-1])
+            self.classifier = nn.Linear(a.widths[-1], a.labels)
         self.apply(_initialise)
 
     def forward(

@@ -127,8 +127,10 @@ def readme(
         f"{parameters(architecture):,} parameters, for {workload}.",
         "",
     ]
-    if "p20" in latency:
-        lines.append(f"* Measured: {latency['p20']:.3g} ms (p20), {latency['p90']:.3g} ms (p90).")
+    if "intrinsic" in latency:
+        lines.append(
+            f"* Measured: {latency['intrinsic']:.3g} ms intrinsic, {latency['p90']:.3g} ms p90."
+        )
     lines += [f"* {name}: {value:.4g}" for name, value in metrics.items() if name != "n"]
     lines += [
         "",

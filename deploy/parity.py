@@ -42,6 +42,7 @@ class Tolerance:
 
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(error=1e-4, cosine=0.9999, agreement=1.0, margin=1e-4),
+    "fp16": Tolerance(error=0.02, cosine=0.999, agreement=1.0, margin=0.05),
     "bf16": Tolerance(error=0.05, cosine=0.99, agreement=1.0, margin=0.1),
     "int8": Tolerance(error=None, cosine=0.95, agreement=0.95, margin=0.2),
 }

@@ -39,7 +39,7 @@ class Device(Protocol):
     def fingerprint(self) -> Fingerprint: ...
 
     def runtimes(self) -> Mapping[str, str | None]:
-        """Version of every known runtime, None where its package is not installed."""
+        """Version of every known runtime, None where its package or its GPU is missing."""
         ...
 
     def start(self, archive: Path) -> AgentProcess:

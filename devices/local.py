@@ -71,8 +71,13 @@ class LocalDevice:
         return local_fingerprint()
 
     def runtimes(self) -> Mapping[str, str | None]:
-        real = (name for name in RUNTIMES if name != "fake")
-        return {name: installed_version(RUNTIMES.get(name).package) for name in real}
+        real = {name: RUNTIMES.get(name) for name in RUNTIMES if name != "fake"}
+        return {
+            name: None
+            if runtime.gpu and not self.fingerprint().gpu
+            else installed_version(runtime.package)
+            for name, runtime in real.items()
+        }
 
     def start(self, archive: Path) -> LocalProcess:
         try:

@@ -27,6 +27,11 @@ class Target:
         return str(self).replace("/", "-").replace(":", "-").replace("@", "-t")
 
     @property
+    def gpu(self) -> bool:
+        """Whether a GPU does the work."""
+        return bool(RUNTIMES.get(self.runtime).gpu)
+
+    @property
     def virtual(self) -> bool:
         """Whether its times are computed rather than taken."""
         return self.runtime == "fake"
@@ -57,5 +62,8 @@ class Target:
             raise UsageError(
                 f"Target {text!r}: the fake runtime and the fake device go together only."
             )
-        threads = int(count) if at else open_device(device).physical_cores()
+        if at:
+            threads = int(count)
+        else:  # a GPU's work is not the threads'
+            threads = 1 if RUNTIMES.get(runtime).gpu else open_device(device).physical_cores()
         return cls(device, runtime, precision, threads)

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deploy.architecture import Architecture, Attention, Operator
-from deploy.encoder import AttentionLayer, Encoder
+from deploy.architecture import Architecture, Operator
+from deploy.encoder import Encoder
+from deploy.layers import AttentionLayer
 from devices.errors import UsageError
 from elastic.masks import Layer, scaled, skipped
-from elastic.space import Chain, size_of
+from elastic.space import Chain, resized, size_of
 
 Importance = Sequence[np.ndarray[Any, Any]]
 """Per position, what each head or neuron is worth: [heads] or [width]."""
@@ -32,11 +33,13 @@ class ElasticEncoder(nn.Module):
         importance: per position; None keeps the order that the encoder has.
 
     Raises:
-        UsageError: the importance is not of this encoder.
+        UsageError: a sub-layer is not elastic, or the importance is not of this encoder.
     """
 
     def __init__(self, encoder: Encoder, importance: Importance | None = None) -> None:
         super().__init__()
+        for operator in encoder.architecture.operators:
+            size_of(operator)  # raises where it has none
         self.dense = copy.deepcopy(encoder).eval()
         if importance is not None:
             _check_importance(importance, encoder.architecture)
@@ -114,11 +117,7 @@ class ElasticEncoder(nn.Module):
 
 
 def _is_part(operator: Operator, dense: Operator) -> bool:
-    if size_of(operator) > size_of(dense):
-        return False
-    if isinstance(operator, Attention):
-        return isinstance(dense, Attention) and operator.head_dim == dense.head_dim
-    return not isinstance(dense, Attention) and operator.activation == dense.activation
+    return size_of(operator) <= size_of(dense) and resized(dense, size_of(operator)) == operator
 
 
 def _check_importance(importance: Importance, architecture: Architecture) -> None:
@@ -135,7 +134,7 @@ def _linears(layer: Layer) -> tuple[list[nn.Linear], nn.Linear]:
     """The linear layers whose rows belong to units, and the one whose columns do."""
     if isinstance(layer, AttentionLayer):
         return [layer.query, layer.key, layer.value], layer.output
-    return [layer.up], layer.down
+    return [layer.up, *([] if layer.gate is None else [layer.gate])], layer.down
 
 
 def _reorder(layer: Layer, order: np.ndarray[Any, Any]) -> None:

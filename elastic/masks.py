@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deploy.encoder import AttentionLayer, FeedForwardLayer
+from deploy.layers import AttentionLayer, FeedForwardLayer
 
 Layer = AttentionLayer | FeedForwardLayer
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from deploy.architecture import Architecture, Attention, Operator
+from deploy.architecture import Architecture, Attention, FeedForward, Operator
 from devices.errors import UsageError
 
 SCHEMA = 1
@@ -45,7 +45,7 @@ class SearchSpace:
         Widths fall geometrically to a sixteenth of the dense one, rounded to multiples of
         ``width_step``, the tile below which a narrower matrix is not faster.
 
-        Raises UsageError where a step or level count is below 1.
+        Raises UsageError where a step or level count is below 1, or an operator is not elastic.
         """
         if width_step < 1 or width_levels < 1:
             raise UsageError(
@@ -54,7 +54,7 @@ class SearchSpace:
         sizes = [
             range(op.heads, 0, -1)
             if isinstance(op, Attention)
-            else _widths(op.width, width_step, width_levels)
+            else _widths(size_of(op), width_step, width_levels)
             for op in dense.operators
         ]
         return cls(
@@ -120,28 +120,44 @@ class SearchSpace:
 
 
 def size_of(operator: Operator | None) -> int:
-    """Heads of an attention, width of a feed-forward, 0 where the sub-layer is dropped."""
-    if operator is None:
-        return 0
-    return operator.heads if isinstance(operator, Attention) else operator.width
+    """Heads of an attention, width of a feed-forward, 0 where the sub-layer is dropped.
+
+    Raises UsageError for an operator of another kind.
+    """
+    match operator:
+        case None:
+            return 0
+        case Attention():
+            return operator.heads
+        case FeedForward():
+            return operator.width
+    raise _rigid(operator)
+
+
+def resized(operator: Operator, size: int) -> Operator:
+    """The same operator with another number of heads, or width; raises UsageError as :func:`size_of`."""
+    match operator:
+        case Attention():
+            return replace(operator, heads=size)
+        case FeedForward():
+            return replace(operator, width=size)
+    raise _rigid(operator)
+
+
+def _rigid(operator: Operator) -> UsageError:
+    return UsageError(
+        f"{operator!r} has no size that could vary; an elastic encoder is made of attention and "
+        "feed-forward."
+    )
 
 
 def chain_text(chain: Chain) -> list[str]:
     """``A4`` for attention with 4 heads, ``F640`` for a feed-forward of 640, ``-`` for dropped."""
-    return [
-        "-" if op is None else f"{'A' if op.kind == 'attention' else 'F'}{size_of(op)}"
-        for op in chain
-    ]
+    return ["-" if op is None else str(op) for op in chain]
 
 
 def _choices(operator: Operator, sizes: Iterable[int]) -> Chain:
-    return tuple(_resized(operator, size) if size else None for size in sizes)
-
-
-def _resized(operator: Operator, size: int) -> Operator:
-    if isinstance(operator, Attention):
-        return replace(operator, heads=size)
-    return replace(operator, width=size)
+    return tuple(resized(operator, size) if size else None for size in sizes)
 
 
 def _widths(dense: int, step: int, levels: int) -> list[int]:

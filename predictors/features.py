@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,8 @@ class Features:
     def chain(self, architecture: Architecture, workload: Workload) -> Array:
         """Additive features [operators + 2, 8]: embedding with the constant, sub-layers, head."""
         embedding, head = self.ends(architecture, workload)
-        operators = (
-            self.operator(op, architecture.hidden, workload) for op in architecture.operators
+        operators = map(
+            partial(self.operator, workload=workload), architecture.operators, architecture.widths
         )
         return np.stack([embedding, *operators, head])
 

@@ -8,7 +8,7 @@ smallest T whose pair jumps is the tile. On onnxruntime 512 to 513 columns cost 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.architecture import Architecture, FeedForward
@@ -48,14 +48,11 @@ class Probe:
         }
 
 
-def plan_probes(hidden: int, positions: int, vocabulary: int) -> list[Probe]:
-    """One pair of feed-forward encoders for each candidate tile."""
+def plan_probes(dense: Architecture) -> list[Probe]:
+    """One pair of feed-forward encoders, as wide as ``dense``, for each candidate tile."""
 
     def encoder(width: int) -> Architecture:
-        operators = (FeedForward(width),) * LAYERS
-        return Architecture(
-            vocabulary=vocabulary, hidden=hidden, operators=operators, positions=positions
-        )
+        return replace(dense, operators=(FeedForward(width),) * LAYERS, labels=0)
 
     return [Probe(tile, encoder(BASE + tile), encoder(BASE + tile + 1)) for tile in CANDIDATES]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.architecture import Architecture
+from deploy.architecture import Architecture, FeedForward, Projection, SeparableConvolution
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.features import Array
@@ -61,9 +61,22 @@ class TrainingRow:
 
 
 def shapes(architectures: Iterable[Architecture], workloads: Iterable[Workload]) -> Array:
-    """[n, 3]: hidden size, batch and length of each."""
-    found = [(a.hidden, w.batch, w.length) for a, w in zip(architectures, workloads, strict=True)]
-    return np.reshape(found, (len(found), 3))
+    """[n, 6]: hidden size, batch and length of each, and whether it has other than plain operators."""
+    found = [
+        (a.hidden, w.batch, w.length, *_others(a))
+        for a, w in zip(architectures, workloads, strict=True)
+    ]
+    return np.reshape(found, (len(found), 6))
+
+
+def _others(architecture: Architecture) -> tuple[bool, bool, bool]:
+    """Whether it has gated feed-forwards, convolutions, projections."""
+    operators = architecture.operators
+    return (
+        any(isinstance(op, FeedForward) and op.gated for op in operators),
+        any(isinstance(op, SeparableConvolution) for op in operators),
+        any(isinstance(op, Projection) for op in operators),
+    )
 
 
 def check_rows(

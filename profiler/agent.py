@@ -5,7 +5,7 @@ One JSON object per line on standard input, one JSON answer per line on standard
 
     {"do": "load", "id", "runtime", "path", "precision", "threads", "batch", "length", "vocabulary",
      "seed"}                                        -> {"precision"}
-    {"do": "visit", "id", "runs", "minimum_ms"}     -> {"ns": [...]}
+    {"do": "visit", "id", "runs", "minimum_ms"}     -> {"ns": [...]}, and counters of a GPU
     {"do": "unload", "id"}                          -> {}
     {"do": "watch"}                                 -> {"wall", "compute", "memory", counters}
     {"do": "processor"}                             -> {"seconds"} of this process, since its start
@@ -20,7 +20,7 @@ import gc
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic, perf_counter_ns, process_time
 from typing import Any, BinaryIO
@@ -29,6 +29,7 @@ import numpy as np
 
 from devices.counters import counters
 from devices.errors import CutonceError
+from devices.gpu import gpu_counters
 from devices.runtimes import RUNTIMES, Session
 
 _STACK, _SIDE = 16, 64  # three such stacks of float32 matrices fit into a level-2 cache
@@ -41,6 +42,7 @@ class Agent:
 
     def __init__(self) -> None:
         self._loaded: dict[str, tuple[Session, dict[str, np.ndarray[Any, Any]]]] = {}
+        self._on_gpu: set[str] = set()
         self._canaries: dict[str, Callable[[], object]] = {}  # made when first watched
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,8 @@ class Agent:
         vocabulary: int,
         seed: int,
     ) -> dict[str, Any]:
-        session = RUNTIMES.get(runtime)().load(Path(path), precision, threads)
+        loader = RUNTIMES.get(runtime)()
+        session = loader.load(Path(path), precision, threads)
         ids = np.random.default_rng(seed).integers(0, vocabulary, (batch, length), dtype=np.int64)
         inputs = {
             "input_ids": ids,
@@ -68,12 +71,14 @@ class Agent:
             "token_type_ids": np.zeros_like(ids),
         }
         self._loaded[id] = (session, inputs)
+        if loader.gpu:
+            self._on_gpu.add(id)
         return {"precision": session.precision}
 
     def _visit(self, id: str, runs: int, minimum_ms: float) -> dict[str, Any]:
         session, inputs = self._loaded[id]
         clock = session.clock or perf_counter_ns
-        session.run(inputs)  # re-warm: the visits before this one emptied the caches
+        _settle(session, inputs)
         taken: list[int] = []
         spent = 0
         gc.disable()
@@ -85,7 +90,8 @@ class Agent:
                 spent += taken[-1]
         finally:
             gc.enable()
-        return {"ns": taken}
+        # At once: an idle GPU clocks down.
+        return {"ns": taken, **(gpu_counters() if id in self._on_gpu else {})}
 
     def _unload(self, id: str) -> dict[str, Any]:
         del self._loaded[id]
@@ -102,6 +108,14 @@ class Agent:
 
     def _processor(self) -> dict[str, Any]:
         return {"seconds": process_time()}
+
+
+def _settle(session: Session, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Re-warm: the visits before this one emptied the caches, and an idle GPU clocks down."""
+    began = perf_counter_ns()
+    session.run(inputs)
+    while perf_counter_ns() - began < 1e6 * session.settle_ms:
+        session.run(inputs)
 
 
 def _least_ms(work: Callable[[], object]) -> float:

@@ -17,7 +17,8 @@ def build_archive(path: Path) -> Path:
     room = Path(devices.__path__[0])
     runtimes = sorted((room / "runtimes").glob("*.py"))
     alone = [
-        room / f"{name}.py" for name in ("__init__", "counters", "errors", "offline", "registry")
+        room / f"{name}.py"
+        for name in ("__init__", "counters", "errors", "gpu", "offline", "registry")
     ]
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(

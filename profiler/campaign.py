@@ -1,10 +1,11 @@
 """A campaign: many configurations of many targets, measured side by side.
 
 Rounds in random order over everything, one short visit each, so that a slow episode of the machine
-touches all configurations alike and a low quantile over the rounds leaves it out. Visits that a canary
+touches all configurations alike, and the least visit of many rounds leaves it out. Visits that a canary
 or the machine's own counters tell to be disturbed are taken again (profiler.gate). One agent process
-per target, one of them active at a time; a part of the configurations is measured in a second start of
-the process too, since where memory comes to lie differs between starts.
+per target, one of them active at a time. The visits are split over several starts of the processes,
+since where memory comes to lie differs between starts; files that do not fit into memory at once are
+measured block by block within each start, so that the visits to each are spread over the campaign.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from devices.device import open_device
 from devices.errors import DeviceError, UsageError
 from profiler.crew import Crew
-from profiler.gate import Gate
+from profiler.gate import UNWATCHED, Gate
 from profiler.job import Job, Key, Subject, key_of
 from profiler.measurement import Measurement
 from profiler.statistics import LEAST_VISITS
@@ -26,7 +28,9 @@ from profiler.store import Store
 from profiler.stretch import Stretch
 
 LOADED_BYTES = 2 * 2**30  # of files loaded at once; more jobs than fit are measured block by block
-SECOND_STARTS = 0.2  # share of the configurations that a second start of the process is tried on
+KNOWN_READINGS = 2000  # of earlier campaigns that the gate goes by: about an hour of measuring
+STARTS = 2  # of the processes, which is sound
+VISITS = 30  # undisturbed ones, which is sound
 
 Progress = Callable[[int, int], None]
 
@@ -45,9 +49,9 @@ def run_campaign(
     store: Store,
     campaign: str,
     seed: int,
-    visits: int = 15,
-    least: int = LEAST_VISITS,
-    second_starts: float = 0.0,
+    visits: int = VISITS,
+    least: int | None = None,
+    starts: int = 1,
     spread_seconds: float = 0.0,
     stop: Callable[[], bool] = _never,
     failed: Callable[[Job, DeviceError], None] | None = None,
@@ -61,10 +65,10 @@ def run_campaign(
     measured once.
 
     Args:
-        least: undisturbed visits after which a job is done where its lowest three agree within 1 %.
-        second_starts: share of each target's jobs that take the second half of their visits in
-            another start of the process; :data:`SECOND_STARTS` is sound.
-        spread_seconds: time over which the rounds of real targets are spread at least, since a slow
+        least: undisturbed visits after which a job is done where its lowest three agree within 1 %;
+            two thirds of ``visits``, and no less than 9, where not given.
+        starts: of the processes, over which the visits are split; :data:`STARTS` is sound.
+        spread_seconds: time over which the visits to real targets are spread at least, since a slow
             episode of the machine may last longer than all the work.
         stop: asked after every visit; True ends the campaign with what there is.
         failed: told of a job that cannot be loaded, crashes or hangs. The others are measured first in
@@ -80,15 +84,15 @@ def run_campaign(
     _check(jobs, visits)
     failures: list[tuple[Job, DeviceError]] = []
     known = _measured(jobs, store, campaign)
+    least = max(LEAST_VISITS, 2 * visits // 3) if least is None else least
     subjects = _subjects(jobs, known, visits, min(least, visits))
     gates: dict[str, Gate] = {}
-    gap = spread_seconds / max(1, visits - 1)
     rng = np.random.default_rng(seed)
-    blocks = _blocks([subject for subject in subjects if subject.wants])
     stopped = False
-    for part in (part for block in blocks for part in _starts(block, second_starts, rng)):
-        with Crew(part, store, campaign, lambda s, e: failures.append((s.job, e))) as crew:
-            rounds = _Rounds(crew, part, store, gates, gap, pause)
+    for part in _parts(subjects, starts):
+        gap = spread_seconds * part.share / max(1, part.visits - 1)
+        with Crew(part.subjects, store, campaign, lambda s, e: failures.append((s.job, e))) as crew:
+            rounds = _Rounds(crew, part.subjects, store, gates, gap, pause)
             for _ in rounds.visits(rng):
                 progress(sum(s.progress for s in subjects), visits * len(subjects))
                 stopped = stop()
@@ -119,7 +123,7 @@ class _Rounds:
     ) -> None:
         self._crew, self._subjects, self._gap, self._pause = crew, subjects, gap, pause
         self._stretches = {
-            device: Stretch(device, crew, gates.setdefault(device, Gate()), store, pause)
+            device: Stretch(device, crew, _gate(gates, device, store), store, pause)
             for device in crew.devices
         }
 
@@ -153,12 +157,19 @@ class _Rounds:
         if taken is None:
             return
         number, visit = taken
-        subject.taken += 1
-        stretch = self._stretches.get(subject.job.target.device)
-        if stretch is None:
-            subject.minima.append(min(visit.milliseconds))
+        subject.minima.append(min(visit.milliseconds))
+        if UNWATCHED in visit.causes:
+            self._stretches[subject.job.target.device].add(subject, number)
         else:
-            stretch.add(subject, number, visit)
+            subject.quiet += visit.quiet
+
+
+def _gate(gates: dict[str, Gate], device: str, store: Store) -> Gate:
+    """The campaign's gate of a device, which knows what earlier campaigns read there."""
+    if device not in gates:
+        owner = open_device(device).fingerprint().id
+        gates[device] = Gate(store.readings(owner, KNOWN_READINGS))
+    return gates[device]
 
 
 def _check(jobs: Sequence[Job], visits: int) -> None:
@@ -180,11 +191,11 @@ def _subjects(
         unique.setdefault(job.key, job)
     subjects = []
     for number, (key, job) in enumerate(unique.items()):
-        subject = Subject(job, wanted, least, name=str(number))
+        subject = Subject(job, wanted, least, name=str(number), goal=wanted)
         if key in known:
             visits = known[key].visits
-            subject.taken = len(visits)
-            subject.minima = [min(visit.milliseconds) for visit in visits if visit.quiet]
+            subject.minima = [min(visit.milliseconds) for visit in visits]
+            subject.quiet = sum(visit.quiet for visit in visits)
         subjects.append(subject)
     return subjects
 
@@ -202,6 +213,29 @@ def _measured(jobs: Sequence[Job], store: Store, campaign: str) -> dict[Key, Mea
     }
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What is measured with one crew.
+
+    Attributes:
+        visits: to each subject. share: of the campaign's time.
+    """
+
+    subjects: Sequence[Subject]
+    visits: int
+    share: float
+
+
+def _parts(subjects: Sequence[Subject], starts: int) -> Iterator[_Part]:
+    """Start after start, and block after block in each; only who still wants visits by then."""
+    for start in range(1, starts + 1):
+        for subject in subjects:
+            subject.goal = math.ceil(subject.wanted * start / starts)
+        blocks = list(_blocks([subject for subject in subjects if subject.wants]))
+        for block in blocks:
+            yield _Part(block, math.ceil(block[0].wanted / starts), 1 / (starts * len(blocks)))
+
+
 def _blocks(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
     block: list[Subject] = []
     size = 0
@@ -214,20 +248,3 @@ def _blocks(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
         size += weight
     if block:
         yield block
-
-
-def _starts(
-    block: Sequence[Subject], share: float, rng: np.random.Generator
-) -> Iterator[Sequence[Subject]]:
-    """Who is measured in the first start of the processes, and then who in the second."""
-    again: list[Subject] = []
-    for target in dict.fromkeys(subject.job.target for subject in block):
-        mine = [subject for subject in block if subject.job.target == target]
-        again += [mine[i] for i in rng.permutation(len(mine))[: math.ceil(share * len(mine))]]
-    for subject in again:
-        subject.held = True
-    yield block
-    for subject in again:
-        subject.held = False
-    if again:
-        yield again

@@ -14,7 +14,7 @@ from devices.errors import AgentDied, DeviceError
 from devices.target import Target
 from profiler.archive import build_archive
 from profiler.client import AgentClient
-from profiler.gate import UNWATCHED, Reading
+from profiler.gate import UNWATCHED, GpuGate, Reading
 from profiler.job import Subject
 from profiler.store import Store
 from profiler.visit import Visit
@@ -45,6 +45,7 @@ class Crew:
         self._agents: dict[Target, AgentClient] = {}
         self._watchers: dict[str, AgentClient] = {}
         self._starts: dict[Target, str] = {}
+        self._gpu = GpuGate()
 
     def __enter__(self) -> Crew:
         with ExitStack() as stack:  # ends what was started where starting the rest fails
@@ -74,7 +75,7 @@ class Crew:
 
     def visit(self, subject: Subject) -> tuple[int, Visit] | None:
         """Visit a subject and keep what it took; returns the visit with its number, None where
-        nothing was taken. A visit to a real device is unwatched until it is judged."""
+        nothing was taken. A visit to a real processor is unwatched until it is judged."""
         target, started = subject.job.target, time.time()
         try:
             answer = self._agents[target].ask(
@@ -88,7 +89,9 @@ class Crew:
             self._fail(subject, error)
             return None
         runs = tuple(ns / 1e6 for ns in answer["ns"])
-        causes = () if target.virtual else (UNWATCHED,)
+        causes: tuple[str, ...] = () if target.virtual else (UNWATCHED,)
+        if target.gpu:
+            causes = self._gpu.judge(answer["gpu_mhz"], answer["gpu_slowed"])
         visit = Visit(started, runs, self._starts[target], causes)
         return self._store.add_visit(subject.number, visit), visit
 

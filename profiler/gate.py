@@ -1,28 +1,29 @@
 """The gate: which visits were disturbed, told by two canaries and the machine's own counters.
 
-A disturbed visit is taken again. It is kept all the same: the contended quantiles are over all runs,
-the intrinsic one over undisturbed visits. Nothing is ever divided by a canary: a compute canary moved
-by 0.1 % while memory-bound models moved by 26 %, and dividing doubled the error of a public study.
+A disturbed visit is kept and counts, but another is taken in its place. Nothing is ever divided by a
+canary: a compute canary moved by 0.1 % while memory-bound models moved by 26 %, and dividing doubled
+the error of a public study.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-# Times the canary's own low quantile. On a shared machine the canaries move by 7 and 20 % all the time,
-# within milliseconds, which the low quantile over visits leaves out better than any gate: gating at 1.05
-# and 1.10 threw away visits at random, and two campaigns differed by 2.9 % instead of 1.7 %.
-COMPUTE, MEMORY = 1.15, 1.50
-QUANTILE = 0.2
+# Times the canary's usual value. Canaries flicker by some percent within milliseconds, so closer gates
+# throw away visits at random: at 1.05 and 1.10 two campaigns differed by 2.9 % instead of 1.7 %.
+COMPUTE, MEMORY = 1.05, 1.15
+QUANTILE = 0.1  # of a canary's values on this machine that is its usual one
 LOAD = 0.1  # processors that others keep busy
 STEAL = 0.02  # processors that the hypervisor gave to others
+GPU_CLOCK = 0.97  # of the highest clock that a GPU ran at in the campaign
 
 LOADED, STOLEN, THROTTLED = "load", "steal", "throttled"
 SLOW_COMPUTE, SLOW_MEMORY, UNWATCHED = "compute", "memory", "unwatched"
+SLOW_GPU = "gpu"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,15 @@ class Reading:
 
 
 class Gate:
-    """Judges the stretch of time between two readings, by all readings of the campaign so far."""
+    """Judges the stretch of time between two readings, by all readings so far.
 
-    def __init__(self) -> None:
+    Args:
+        known: readings of the same machine by earlier campaigns, without which a campaign that saw no
+            quiet moment would take noise for the usual.
+    """
+
+    def __init__(self, known: Sequence[Reading] = ()) -> None:
+        self._known = known
         self._readings: list[Reading] = []
 
     def add(self, reading: Reading) -> tuple[str, ...]:
@@ -76,7 +83,22 @@ class Gate:
         return tuple(cause for cause, holds in causes.items() if holds)
 
     def _usual(self, canary: str) -> float:
-        return float(np.quantile([getattr(r, canary) for r in self._readings], QUANTILE))
+        readings = (*self._known, *self._readings)
+        return float(np.quantile([getattr(reading, canary) for reading in readings], QUANTILE))
+
+
+class GpuGate:
+    """Judges visits to a GPU, by what it says of itself right after each."""
+
+    def __init__(self) -> None:
+        self._highest = 0.0
+
+    def judge(self, mhz: float | None, slowed: float | None) -> tuple[str, ...]:
+        """What disturbed the visit; see :func:`devices.gpu.gpu_counters`."""
+        if mhz is None:
+            return ()
+        self._highest = max(self._highest, mhz)
+        return (SLOW_GPU,) if slowed or mhz < GPU_CLOCK * self._highest else ()
 
 
 def _risen(before: float | None, after: float | None) -> float:

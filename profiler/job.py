@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,35 +48,37 @@ class Subject:
         wanted: undisturbed visits, after which it is done in any case.
         least: undisturbed visits, after which it is done where its lowest visits agree.
         name: in the agent. number: in the store, once it was loaded.
-        minima: of the undisturbed visits, in milliseconds.
-        taken: visits, disturbed or not. pending: of these, not yet judged.
+        goal: undisturbed visits wanted from the starts of its process so far.
+        minima: of all visits, in milliseconds. quiet: visits that were undisturbed. pending: visits
+            that are not yet judged.
         crashes: how often its agent died or hung under it. failed: it is left alone.
-        held: the second half of its visits waits for another start of the process.
     """
 
     job: Job
     wanted: int
     least: int
     name: str
+    goal: int
     number: int = 0
     minima: list[float] = field(default_factory=list)
-    taken: int = 0
+    quiet: int = 0
     pending: int = 0
     crashes: int = 0
     failed: bool = False
-    held: bool = False
 
     @property
     def wants(self) -> bool:
         """Whether it is to be visited again, for now."""
-        goal = math.ceil(self.wanted / 2) if self.held else self.wanted
-        if self.failed or self.taken >= PATIENCE * goal:
+        if self.failed or len(self.minima) >= PATIENCE * self.goal:
             return False
-        if len(self.minima) + self.pending >= goal:
-            return False
-        return not (len(self.minima) >= self.least and agree(self.minima))
+        return self.quiet + self.pending < self.goal and not self._settled
 
     @property
     def progress(self) -> int:
         """Visits done, of those wanted."""
-        return min(self.taken, self.wanted) if self.wants or self.held else self.wanted
+        done = self.failed or self._settled
+        return self.wanted if done else min(len(self.minima), self.wanted)
+
+    @property
+    def _settled(self) -> bool:
+        return self.quiet >= self.least and agree(self.minima)

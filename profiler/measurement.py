@@ -54,9 +54,8 @@ class Measurement:
 
     @property
     def minima(self) -> list[float]:
-        """Of the undisturbed visits, in milliseconds; of all where none was."""
-        quiet = [min(visit.milliseconds) for visit in self.visits if visit.quiet]
-        return quiet or [min(visit.milliseconds) for visit in self.visits]
+        """Of the visits, in milliseconds."""
+        return [min(visit.milliseconds) for visit in self.visits]
 
     @property
     def _raw(self) -> list[tuple[float, ...]]:

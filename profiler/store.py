@@ -131,6 +131,13 @@ class Store:
                 "UPDATE visit SET causes = ? WHERE id = ?", (json.dumps(causes), number)
             )
 
+    def readings(self, fingerprint: str, most: int) -> list[Reading]:
+        """The newest readings of a machine, ``most`` at most."""
+        query = "SELECT facts FROM reading WHERE fingerprint = ? ORDER BY started DESC LIMIT ?"
+        with self._explained():
+            rows = self._connection.execute(query, (fingerprint, most)).fetchall()
+        return [Reading(**json.loads(facts)) for (facts,) in rows]
+
     def add_reading(self, campaign: str, fingerprint: str, reading: Reading) -> None:
         """Keep what the machine said of itself."""
         with self._explained(), self._connection:

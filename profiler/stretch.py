@@ -10,7 +10,6 @@ from profiler.crew import Crew
 from profiler.gate import LOADED, SLOW_MEMORY, STOLEN, THROTTLED, Gate
 from profiler.job import Subject
 from profiler.store import Store
-from profiler.visit import Visit
 
 SECONDS = 1.0  # of visits between two readings: counters tick a hundred times a second
 FIRST_READINGS = 3  # before the first visit, so that a canary has a usual value to be compared with
@@ -35,14 +34,14 @@ class Stretch:
         self._store, self._pause = store, pause
         caches = dict(open_device(device).fingerprint().caches)
         self._cache = caches.get("L2", 0)
-        self._pending: list[tuple[Subject, int, Visit]] = []
+        self._pending: list[tuple[Subject, int]] = []
         self._wait = LONGEST_WAIT
         for _ in range(FIRST_READINGS):
             self._look()
 
-    def add(self, subject: Subject, number: int, visit: Visit) -> None:
+    def add(self, subject: Subject, number: int) -> None:
         """Take a visit in; it is judged when the stretch ends."""
-        self._pending.append((subject, number, visit))
+        self._pending.append((subject, number))
         subject.pending += 1
         if time.monotonic() - self._began > SECONDS:
             self.end()
@@ -52,14 +51,13 @@ class Stretch:
         if not self._pending:
             return
         causes = self._look()
-        for subject, number, visit in self._pending:
+        for subject, number in self._pending:
             # A model that the cache of a core holds does not notice a slower memory.
             small = subject.job.size_bytes <= self._cache
             own = [cause for cause in causes if not (small and cause == SLOW_MEMORY)]
             self._store.judge_visit(number, own)
             subject.pending -= 1
-            if not own:
-                subject.minima.append(min(visit.milliseconds))
+            subject.quiet += not own
         self._pending.clear()
         if {*causes} & WORTH_WAITING:
             self._wait_for_quiet()

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from enum import Enum
 from itertools import pairwise
 
-import numpy as np
-
 from devices.target import Target
 from profiler import gate
-from profiler.statistics import LEAST_VISITS, Statistics, contention, intrinsic
+from profiler.statistics import LEAST_VISITS, Statistics, contention
 from profiler.visit import Visit
 
 _CONTENDED = 1.2
@@ -26,11 +24,11 @@ class Doubt(Enum):
     """A cause, and what to do about it."""
 
     FEW_VISITS = (
-        f"Fewer than {LEAST_VISITS} undisturbed visits: the minimum stands for the low quantile. "
-        f"Measure with --visits {LEAST_VISITS} or more."
+        f"Fewer than {LEAST_VISITS} undisturbed visits, so the least of them may be far from the "
+        "intrinsic latency. Measure with --visits 30 or more."
     )
     NEVER_QUIET = (
-        "No visit was undisturbed, so p20 is over disturbed ones and too high. `cutonce devices check` "
+        "No visit was undisturbed, so the intrinsic latency may be too high. `cutonce devices check` "
         "says what disturbs this machine; measure again without it."
     )
     LOADED = (
@@ -49,13 +47,17 @@ class Doubt(Enum):
         "The canaries ran slower than usual during some visits, which were taken again: a neighbour on "
         "the same hardware, or the clock. Measure over a longer time with more --visits."
     )
+    GPU_SLOWED = (
+        "The GPU's clock fell during some visits, which were taken again: heat, its power limit, or "
+        "idleness. Lock its clock (sudo nvidia-smi -lgc MHZ) below what it can hold."
+    )
     CONTENDED = (
         "A quarter of the visits took at least 1.2 times as long as the quickest: something else "
         "uses this machine. Stop it, or measure over a longer time with more --visits."
     )
     WIDE_INTERVAL = (
-        "The interval of p20 is wider than 5 %. Measure with more --visits before trusting a close "
-        "call."
+        "The interval of the intrinsic latency is wider than 5 %. Measure with more --visits before "
+        "trusting a close call."
     )
     PROCESSES_DIFFER = (
         "Two starts of the process differ by more than 3 %: where memory came to lie matters for this "
@@ -93,6 +95,7 @@ def judge(
         Doubt.STOLEN: disturbed(gate.STOLEN),
         Doubt.THROTTLED: disturbed(gate.THROTTLED),
         Doubt.UNSTEADY: disturbed(gate.SLOW_COMPUTE, gate.SLOW_MEMORY),
+        Doubt.GPU_SLOWED: disturbed(gate.SLOW_GPU),
         Doubt.CONTENDED: contention([v.milliseconds for v in quiet or visits]) > _CONTENDED,
         Doubt.WIDE_INTERVAL: high / low - 1 > _WIDE,
         Doubt.PROCESSES_DIFFER: _processes_differ(quiet),
@@ -108,7 +111,7 @@ def _processes_differ(visits: Sequence[Visit]) -> bool:
     starts: dict[str, list[float]] = defaultdict(list)
     for visit in visits:
         starts[visit.process].append(min(visit.milliseconds))
-    levels = [intrinsic(np.array(minima)) for minima in starts.values() if len(minima) >= 3]
+    levels = [min(minima) for minima in starts.values() if len(minima) >= 3]
     return len(levels) > 1 and bool(max(levels) > (1 + _PROCESSES) * min(levels))
 
 

@@ -35,11 +35,11 @@ def compare(first: str | Path, second: str | Path, *, out: Path | None = None) -
     rows = []
     for before, after in _pairs(one, two):
         _check_alike(one, two, before, after)
-        value, low, high = ratio(_quiet(before), _quiet(after))
+        value, low, high = ratio(_minima(before), _minima(after))
         rows.append(
             {
                 "targets": [before["target"], after["target"]],
-                "p20": [before["statistics"]["p20"], after["statistics"]["p20"]],
+                "intrinsic": [before["statistics"]["intrinsic"], after["statistics"]["intrinsic"]],
                 "ratio": value,
                 "interval": [low, high],
                 "differs": not low <= 1 <= high,
@@ -53,7 +53,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         for entry in data["measurements"]:
-            _ = entry["target"], entry["fingerprint"], entry["workload"], _quiet(entry)
+            _ = entry["target"], entry["fingerprint"], entry["workload"], _minima(entry)
             _ = Fingerprint.from_json(data["machines"][entry["fingerprint"]])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -92,10 +92,8 @@ def _check_alike(one: dict[str, Any], two: dict[str, Any], before: Any, after: A
         )
 
 
-def _quiet(entry: dict[str, Any]) -> list[float]:
-    """Minima of the undisturbed visits; of all where none was."""
-    visits = entry["visits"]
-    return [min(v["ms"]) for v in visits if not v["causes"]] or [min(v["ms"]) for v in visits]
+def _minima(entry: dict[str, Any]) -> list[float]:
+    return [min(visit["ms"]) for visit in entry["visits"]]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,15 +110,15 @@ def show(result: dict[str, Any]) -> None:
     rows = [
         (
             " : ".join(dict.fromkeys(row["targets"])),
-            milliseconds(row["p20"][0]),
-            milliseconds(row["p20"][1]),
+            milliseconds(row["intrinsic"][0]),
+            milliseconds(row["intrinsic"][1]),
             f"{row['ratio']:.3f} {interval(*row['interval'])}",
             "differs" if row["differs"] else "no difference shown",
         )
         for row in result["comparisons"]
     ]
     first, second = result["models"]
-    header = ("target", "first p20", "second p20", "second / first", "verdict")
+    header = ("target", "first intrinsic", "second intrinsic", "second / first", "verdict")
     show_table(f"{second} against {first}", header, rows)
     for row in result["comparisons"]:
         for warning in dict.fromkeys(row["warnings"]):

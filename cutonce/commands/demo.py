@@ -157,7 +157,7 @@ def show(result: dict[str, Any]) -> None:
             (
                 f"{entry['budget']} ≤ {milliseconds(checked['limit'])}",
                 f"{predicted['ms']:.3g} {interval(predicted['lower'], predicted['upper'])}",
-                " / ".join(f"{numbers[key]:.3g}" for key in ("p20", "p50", "p90")),
+                " / ".join(f"{numbers[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 f"{checked['speedup']:.2f}×",
                 f"{dense:.1%} → {checked['metrics']['accuracy']:.1%}",
                 f"{entry['dense_size_bytes'] / 2**20:.1f} → {entry['size_bytes'] / 2**20:.1f} MB",
@@ -167,7 +167,7 @@ def show(result: dict[str, Any]) -> None:
     header = (
         "budget",
         "predicted ms",
-        "p20 / p50 / p90 ms",
+        "intrinsic / p50 / p90 ms",
         "speed-up",
         "accuracy",
         "size",

@@ -1,8 +1,8 @@
 """Measure how fast a model is on one or more targets.
 
 The model is exported as it would be shipped and measured in visits spread over random-order rounds.
-p20 is the intrinsic latency, what the model costs when nothing disturbs it; p50 and p90 are over all
-runs, disturbed or not.
+The intrinsic latency is what the model costs when nothing disturbs it; p50 and p90 are over all runs,
+disturbed or not.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def measure(
     *,
     batch: int = 1,
     length: int = 128,
-    visits: int = 15,
+    visits: int = 30,
     strict: bool = False,
     store: Path | None = None,
     out: Path | None = None,
@@ -49,7 +49,7 @@ def measure(
     from devices.device import open_device
     from devices.target import Target
     from elastic.families import load
-    from profiler.campaign import SECOND_STARTS, run_campaign
+    from profiler.campaign import STARTS, run_campaign
     from profiler.job import Job
     from profiler.store import open_store
 
@@ -74,7 +74,7 @@ def measure(
                 campaign=f"measure/{secrets.token_hex(6)}",
                 seed=seed,
                 visits=visits,
-                second_starts=SECOND_STARTS,
+                starts=STARTS,
                 spread_seconds=SPREAD_SECONDS,
                 progress=advance,
             )
@@ -131,14 +131,14 @@ def show(result: dict[str, Any]) -> None:
         rows.append(
             (
                 entry["target"],
-                f"{numbers['p20']:.3g} {interval(*numbers['interval'])}",
+                f"{numbers['intrinsic']:.3g} {interval(*numbers['interval'])}",
                 f"{numbers['p50']:.3g}",
                 f"{numbers['p90']:.3g}",
                 str(numbers["visits"]),
                 entry["precision"],
             )
         )
-    header = ("target", "p20 ms [90 % interval]", "p50 ms", "p90 ms", "visits", "computes in")
+    header = ("target", "intrinsic ms [interval]", "p50 ms", "p90 ms", "visits", "computes in")
     show_table(f"{result['model']}", header, rows)
     for entry in result["measurements"]:
         for warning in entry["warnings"]:

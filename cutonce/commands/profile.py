@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cutonce.console import milliseconds, show_table, talk
+from cutonce.console import interval, milliseconds, show_table, talk
 from cutonce.console import show as say
 from cutonce.options import add_measuring, add_out, add_workload, keep
 from deploy.workload import Workload
@@ -25,7 +25,7 @@ def profile(
     configurations: int = 14,
     batch: int = 1,
     length: int = 128,
-    visits: int = 15,
+    visits: int = 30,
     store: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -43,7 +43,8 @@ def profile(
         UsageError, DeviceError, StoreError, MissingDependency.
     """
     from cutonce.configurations import read_configuration
-    from cutonce.profiles import make_profiles, profile_path
+    from cutonce.profiles import profile_path
+    from cutonce.profiling import make_profiles
     from deploy.export_pool import ExportPool
     from predictors.tiles import find_tile
     from profiler.store import open_store
@@ -59,7 +60,7 @@ def profile(
             store=opened,
             pool=pool,
             seed=seed,
-            probe_tiles=True,
+            thorough=True,
         )
         result = {
             str(made.target): {
@@ -69,6 +70,7 @@ def profile(
                 "loo": [row.to_json() for row in made.predictor.loo],
                 "tile": find_tile(made.probes),
                 "probes": [probe.to_json() for probe in made.probes],
+                "operators": list(made.operators),
             }
             for made in profiles
         }
@@ -116,6 +118,7 @@ def show(result: dict[str, Any]) -> None:
         ]
         header = ("encoder", "measured", "predicted without it", "error")
         show_table(f"{target}: leave-one-out error {made['error']:.1%} (median)", header, rows)
+        show_table(f"{target}: one operator more costs", ("operator", "ms"), _operator_rows(made))
         for measurement in made["measurements"]:
             for warning in measurement["warnings"]:
                 talk(f"Warning: {target}: {warning}")
@@ -126,3 +129,10 @@ def show(result: dict[str, Any]) -> None:
         )
         say(f"Tile: {made['tile'] or 'none shows'} (feed-forward width {steps or 'not measured'})")
         say(f"Profile: {made['file']}")
+
+
+def _operator_rows(made: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (row["operator"], f"{row['ms']:.3g} {interval(*row['interval'])}")
+        for row in made["operators"]
+    ]

@@ -33,7 +33,7 @@ def search(
     length: int = 128,
     rounds: int = 4,
     epochs: float = 2.0,
-    visits: int = 15,
+    visits: int = 30,
     store: Path | None = None,
     out: Path = Path("cutonce-run"),
     seed: int = 0,
@@ -165,7 +165,7 @@ def show_budgets(result: dict[str, Any]) -> None:
             (
                 f"{entry['target']} ≤ {milliseconds(entry['limit'])}",
                 f"{milliseconds(predicted['ms'])} {interval(predicted['lower'], predicted['upper'])}",
-                " / ".join(f"{measured[key]:.3g}" for key in ("p20", "p50", "p90")),
+                " / ".join(f"{measured[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 f"{entry['within']:.0%}",
                 f"{entry['speedup']:.2f}×",
                 f"{dense} → {_quality(entry['metrics'])}",
@@ -176,7 +176,7 @@ def show_budgets(result: dict[str, Any]) -> None:
     header = (
         "budget",
         "predicted",
-        "p20 / p50 / p90 ms",
+        "intrinsic / p50 / p90 ms",
         "within",
         "speed-up",
         "accuracy",
@@ -192,9 +192,8 @@ def show(result: dict[str, Any]) -> None:
         talk(f"Warning: {warning}")
     for entry in result["budgets"]:
         if entry["status"] == "missed":
-            key = "p90" if entry["bound"] == "p90" else "p20"
-            nearest = milliseconds(entry["measured"][key])
-            talk(f"Missed: {entry['budget']}: the nearest network takes {nearest} ({key}).")
+            nearest = milliseconds(entry["measured"][entry["bound"]])
+            talk(f"Missed: {entry['budget']}: the nearest network takes {nearest}.")
     for budget in result["unreachable"]:
         talk(f"Unreachable: {budget}; its warning says what can be reached.")
 

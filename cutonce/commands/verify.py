@@ -31,7 +31,7 @@ def verify(
     *,
     data: str | Path | None = None,
     evaluation: str | Path | None = None,
-    visits: int = 15,
+    visits: int = 30,
     store: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
@@ -146,7 +146,7 @@ def _judge(row: dict[str, Any], artifact: Artifact, outcome: Outcome) -> None:
     row["measured"] = measurement.statistics.to_json()
     dense = None if outcome.dense is None else outcome.dense.statistics
     row["dense"] = dense and dense.to_json()
-    row["speedup"] = dense and dense.p20 / measurement.statistics.p20
+    row["speedup"] = dense and dense.intrinsic / measurement.statistics.intrinsic
     row["warnings"] = list(measurement.warnings)
     row["limit"] = outcome.limit
     if outcome.limit is not None:
@@ -195,12 +195,20 @@ def show(result: dict[str, Any]) -> None:
                 "whole",
                 "passed" if row["parity"]["passed"] else "FAILED",
                 "–" if accuracy is None else f"{accuracy:.1%}",
-                " / ".join(f"{numbers[key]:.3g}" for key in ("p20", "p50", "p90")),
+                " / ".join(f"{numbers[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 limit,
                 "holds" if row["holds"] else "does not hold",
             )
         )
-    header = ("artifact", "files", "parity", "accuracy", "p20 / p50 / p90 ms", "budget", "verdict")
+    header = (
+        "artifact",
+        "files",
+        "parity",
+        "accuracy",
+        "intrinsic / p50 / p90 ms",
+        "budget",
+        "verdict",
+    )
     show_table("Verification", header, rows)
     for row in result["artifacts"]:
         for sentence in (*row["faults"], *row["warnings"], *filter(None, [row.get("note")])):

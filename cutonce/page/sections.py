@@ -37,9 +37,9 @@ def body(run: Evidence, artifacts: Sequence[Shown]) -> Html:
 
 
 _QUANTITIES = (
-    "p20 is the intrinsic latency, the low quantile of visits spread over the campaign; p50 and "
-    "p90 are of all runs, disturbed or not. A budget bounds the quantile named beside its limit. "
-    "Predictions are of p20. Accuracy is on the report split, which the search never looked at."
+    "The intrinsic latency is what the model costs when nothing disturbs it; p50 and p90 are of all "
+    "runs, disturbed or not. A budget bounds what is named beside its limit. Predictions are of the "
+    "intrinsic latency. Accuracy is on the report split, which the search never looked at."
 )
 _OPERATORS = (
     "Predicted time of the dense model's sub-layers in order: each segment is one of them. "
@@ -69,7 +69,8 @@ def _dense(run: Evidence) -> Html:
         f"{tables.quantiles(measured)} ms on {target}"
         for target, measured in dense["measured"].items()
     )
-    return Html(f"<p>Dense model: {escaped(sizes)}; measured p20 / p50 / p90 {escaped(times)}.</p>")
+    measured = f"measured intrinsic / p50 / p90 {escaped(times)}"
+    return Html(f"<p>Dense model: {escaped(sizes)}; {measured}.</p>")
 
 
 def _fronts(run: Evidence) -> Html:

@@ -46,7 +46,7 @@ def _excess(budget: Evidence) -> str:
 
 def summary(run: Evidence) -> Html:
     header = (
-        "Budget", "Limit, ms", "Predicted [interval], ms", "Measured p20 / p50 / p90, ms",
+        "Budget", "Limit, ms", "Predicted [interval], ms", "Measured intrinsic / p50 / p90, ms",
         "Runs within", "Speed-up", "Accuracy, dense", "Accuracy, cut", "Parameters", "Size",
         "Status",
     )  # fmt: skip
@@ -101,7 +101,7 @@ def proofs(artifacts: Sequence[Shown]) -> Html:
         )
     header = (
         "Artifact", "Target", "Parity", "Largest error / scale", "Least cosine",
-        "Least agreement", "Cases judged", "Measured p20 / p50 / p90, ms", "Limit, ms", "Budget",
+        "Least agreement", "Cases judged", "Measured intrinsic / p50 / p90, ms", "Limit, ms", "Budget",
         "Accuracy, file",
     )  # fmt: skip
     whole = [shown for shown in artifacts if shown.reports is not None]
@@ -134,7 +134,7 @@ def _proof(name: str, target: str, reports: Mapping[str, Any]) -> tuple[object, 
         f"{min(cosines):.6f}" if cosines else NONE,
         percent(min(agreements, default=None)),
         f"{len(judged)} of {len(parity.get('cases', ()))}",
-        quantiles(latency) if "p20" in latency else NONE,
+        quantiles(latency) if "intrinsic" in latency else NONE,
         NONE if limit is None else _limit(limit, bound),
         status(NONE if limit is None else "met" if bounded(latency, bound) <= limit else "missed"),
         score({"report": reports.get("metrics")}, "report"),
@@ -153,7 +153,7 @@ def status(word: str) -> Html:
 
 
 def quantiles(statistics: Mapping[str, Any]) -> str:
-    return " / ".join(milliseconds(statistics[key]) for key in ("p20", "p50", "p90"))
+    return " / ".join(milliseconds(statistics[key]) for key in ("intrinsic", "p50", "p90"))
 
 
 def millions(count: int) -> str:
@@ -161,4 +161,4 @@ def millions(count: int) -> str:
 
 
 def _limit(limit: float, bound: str) -> str:
-    return f"{milliseconds(limit)} ({'p90' if bound == 'p90' else 'p20'})"
+    return f"{milliseconds(limit)} ({bound})"

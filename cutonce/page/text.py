@@ -52,7 +52,7 @@ def score(metrics: Mapping[str, Any] | None, split: str) -> str:
 
 def bounded(statistics: Mapping[str, Any], bound: str) -> float:
     """The milliseconds that a budget of this bound limits."""
-    return float(statistics["p90" if bound == "p90" else "p20"])
+    return float(statistics[bound])
 
 
 def table(

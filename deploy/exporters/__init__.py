@@ -8,7 +8,7 @@ share its file, and an artifact can be told apart by its paths:
 
     onnx/model.onnx, onnx/model_int8.onnx
     openvino/openvino_model.xml and .bin, openvino/openvino_model_int8.xml and .bin
-    torch/model.pt2, torch/model_bf16.pt2
+    torch/model.pt2, torch/model_bf16.pt2, torch/model_fp16.pt2
     fake/model.onnx and model.costs.json, fake/model_int8.onnx and model_int8.costs.json
 
 A file that is there already is taken as it is: one root belongs to one encoder.
@@ -64,6 +64,7 @@ EXPORTERS = Registry(
     "runtime",
     {
         "torch": "deploy.exporters.to_torch:TorchExporter",
+        "torch-cuda": "deploy.exporters.to_torch:TorchExporter",
         "onnxruntime": "deploy.exporters.to_onnx:OnnxExporter",
         "openvino": "deploy.exporters.to_openvino:OpenVinoExporter",
         "fake": "deploy.exporters.to_fake:FakeExporter",

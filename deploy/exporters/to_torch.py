@@ -13,9 +13,12 @@ from deploy.exporters import Exported
 from deploy.exporters.staging import dynamic_shapes, example, plain_copy, silence, staged
 from devices.runtimes import Arrays
 
+_NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class TorchExporter:
-    """``torch/model.pt2``, or ``torch/model_bf16.pt2`` with bfloat16 weights and float32 logits."""
+    """``torch/model.pt2``, or ``model_bf16.pt2`` and ``model_fp16.pt2`` with 16-bit weights and float32
+    logits."""
 
     def export(
         self,
@@ -24,11 +27,12 @@ class TorchExporter:
         directory: Path,
         calibration: Sequence[Arrays],  # noqa: ARG002 - nothing here is quantised
     ) -> Exported:
-        path = directory / "torch" / ("model_bf16.pt2" if precision == "bf16" else "model.pt2")
+        stem = "model" if precision == "fp32" else f"model_{precision}"
+        path = directory / "torch" / f"{stem}.pt2"
         if not path.exists():
             module: nn.Module = plain_copy(encoder)
-            if precision == "bf16":
-                module = _FloatLogits(module.bfloat16())
+            if precision in _NARROW:
+                module = _FloatLogits(module.to(_NARROW[precision]))
             with staged([path]) as (place,), silence():
                 program = torch.export.export(
                     module, example(encoder), dynamic_shapes=dynamic_shapes(encoder)

@@ -24,12 +24,14 @@ class Session(Protocol):
     Attributes:
         precision: what the runtime says it computes in, e.g. ``f32``, ``bf16``; may differ from
             what was asked for, which is why it is recorded.
-        clock: a virtual clock in nanoseconds, or None when the wall clock applies. Only the
-            profiler reads it.
+        clock: nanoseconds by a clock of its own, virtual or the device's, or None when the wall
+            clock applies. Only the profiler reads it.
+        settle_ms: how long it has to run before a time counts; 0 and one run is enough.
     """
 
     precision: str
     clock: Callable[[], int] | None
+    settle_ms: float
 
     def run(self, inputs: Arrays) -> list[np.ndarray[Any, Any]]:
         """Run once. ``inputs``: int64 arrays of shape [batch, sequence]; surplus names are
@@ -42,10 +44,12 @@ class Runtime(Protocol):
 
     Attributes:
         package: the Python package that it needs.
+        gpu: whether it runs on a GPU.
         install: the command that installs it.
     """
 
     package: str
+    gpu: bool
     install: str
 
     def load(self, path: Path, precision: str, threads: int) -> Session:
@@ -61,6 +65,7 @@ RUNTIMES = Registry(
     "runtime",
     {
         "torch": "devices.runtimes.torch_runtime:TorchRuntime",
+        "torch-cuda": "devices.runtimes.torch_cuda_runtime:TorchCudaRuntime",
         "onnxruntime": "devices.runtimes.onnxruntime_runtime:OnnxRuntime",
         "openvino": "devices.runtimes.openvino_runtime:OpenVinoRuntime",
         "fake": "devices.runtimes.fake_runtime:FakeRuntime",
@@ -69,6 +74,7 @@ RUNTIMES = Registry(
 
 PRECISIONS: Mapping[str, tuple[str, ...]] = {
     "torch": ("fp32", "bf16"),
+    "torch-cuda": ("fp32", "fp16", "bf16"),
     "onnxruntime": ("fp32", "int8"),
     "openvino": ("fp32", "bf16", "int8"),
     "fake": ("fp32", "int8"),

@@ -85,6 +85,8 @@ def fake_milliseconds(
 class FakeSession:
     """Answers through onnxruntime; ``clock`` is virtual."""
 
+    settle_ms = 0.0
+
     def __init__(
         self, session: OnnxSession, costs: dict[str, Any], seed: int, threads: int
     ) -> None:
@@ -120,6 +122,7 @@ class FakeRuntime:
     """Loads ``model.onnx`` with its ``model.costs.json``; the precision is in the latter."""
 
     package = "onnxruntime"
+    gpu = False
     install = "pip install onnxruntime"
 
     def load(self, path: Path, precision: str, threads: int) -> FakeSession:

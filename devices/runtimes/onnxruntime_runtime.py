@@ -19,6 +19,7 @@ class OnnxSession:
     """One inference session."""
 
     clock = None
+    settle_ms = 0.0
 
     def __init__(self, session: Any, precision: str) -> None:
         self.precision = precision
@@ -34,6 +35,7 @@ class OnnxRuntime:
     """Loads ``.onnx`` files; the precision is in the file."""
 
     package = "onnxruntime"
+    gpu = False
     install = "pip install onnxruntime"
 
     def load(

@@ -20,6 +20,7 @@ class OpenVinoSession:
     """One compiled model with one infer request."""
 
     clock = None
+    settle_ms = 0.0
 
     def __init__(self, compiled: Any, precision: str) -> None:
         self.precision = precision
@@ -36,6 +37,7 @@ class OpenVinoRuntime:
     """Loads ``.xml`` files; fp32 and bf16 share one file and differ in the hint."""
 
     package = "openvino"
+    gpu = False
     install = 'pip install "cutonce[openvino]"'
 
     def load(self, path: Path, precision: str, threads: int) -> OpenVinoSession:

@@ -16,6 +16,7 @@ class TorchSession:
     """One loaded exported program, which takes its inputs by position and returns one tensor."""
 
     clock = None
+    settle_ms = 0.0
 
     def __init__(self, module: Any, inputs: Sequence[str], precision: str, threads: int) -> None:
         self.precision = precision
@@ -36,6 +37,7 @@ class TorchRuntime:
     """Loads ``.pt2`` files; the precision is in the file."""
 
     package = "torch"
+    gpu = False
     install = 'pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu'
 
     def load(

@@ -103,6 +103,7 @@ def config_of(architecture: Architecture, names: tuple[str, ...]) -> Any:
         len(layer) < 2
         or not isinstance(layer[0], Attention)
         or not isinstance(layer[1], FeedForward)
+        or layer[1].gated
         or a.operators != layer * (len(a.operators) // 2)
         or layer[0].heads * layer[0].head_dim != a.hidden
     ):

@@ -18,8 +18,8 @@ _LIMIT = re.compile(r"(?P<value>\d+(?:\.\d*)?|\.\d+)(?P<unit>ms|x)(?::(?P<bound>
 class Budget:
     """``TARGET=4ms[:p90]``, or ``TARGET=0.7x[:p90]`` as a fraction of the dense model's latency.
 
-    ``intrinsic`` bounds the low quantile over spread-out visits, what the model costs when nothing
-    disturbs it; ``p90`` bounds the contended 90th percentile of all runs.
+    ``intrinsic`` bounds what the model costs when nothing disturbs it; ``p90`` bounds the contended 90th
+    percentile of all runs.
     """
 
     text: str
@@ -55,5 +55,4 @@ class Budget:
 
 def bounded(measurement: Measurement, bound: Bound) -> float:
     """The milliseconds of ``measurement`` that a budget with this ``bound`` is about."""
-    statistics = measurement.statistics
-    return statistics.p90 if bound == "p90" else statistics.p20
+    return float(getattr(measurement.statistics, bound))

@@ -68,7 +68,7 @@ class Round:
     @property
     def speedup(self) -> float:
         """How many times faster than the dense model, both measured side by side."""
-        return self.dense.statistics.p20 / self.measurement.statistics.p20
+        return self.dense.statistics.intrinsic / self.measurement.statistics.intrinsic
 
     def to_json(self, space: SearchSpace) -> dict[str, Any]:
         lower, ms, upper = self.predicted
@@ -226,7 +226,7 @@ def _check_drift(
     absolute = dict.fromkeys(budget.target for budget in budgets if not budget.relative)
     for target in (target for target in absolute if target in after):
         now, then = after[target].measurement, before[target].measurement
-        ratio = now.statistics.p20 / then.statistics.p20
+        ratio = now.statistics.intrinsic / then.statistics.intrinsic
         if abs(ratio - 1) > DRIFT:
             warn(
                 f"On {target} the dense model took {ratio:.2f} times as long as at the start: the "

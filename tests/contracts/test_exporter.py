@@ -15,14 +15,20 @@ from typing import Any
 import pytest
 import torch
 
-from deploy.architecture import Architecture, Attention, FeedForward
+from deploy.architecture import (
+    Architecture,
+    Attention,
+    FeedForward,
+    Projection,
+    SeparableConvolution,
+)
 from deploy.calibration import random_batches
 from deploy.encoder import Encoder
 from deploy.exporters import EXPORTERS, Exported, export_variant
 from deploy.parity import check_parity
 from devices.device import open_device
 from devices.errors import UnknownName
-from devices.runtimes import PRECISIONS
+from devices.runtimes import PRECISIONS, RUNTIMES
 from devices.target import Target
 
 _UNEVEN = Architecture(
@@ -41,6 +47,16 @@ _UNEVEN = Architecture(
 )
 ARCHITECTURES = {
     "uneven": _UNEVEN,
+    "mixed": replace(
+        _UNEVEN,
+        operators=(
+            SeparableConvolution(3),
+            FeedForward(20, gated=True),
+            Projection(24),
+            SeparableConvolution(7, "gelu"),
+            Attention(3, 8),
+        ),
+    ),
     "bare": replace(_UNEVEN, operators=(), labels=0, token_types=1),
 }
 VARIANTS = [(runtime, precision) for runtime in EXPORTERS for precision in PRECISIONS[runtime]]
@@ -82,7 +98,7 @@ def export(root: Path, encoders: dict[str, Encoder]) -> Export:
 
 
 def require(runtime: str, precision: str) -> None:
-    package = NEEDS.get((runtime, precision), "onnxruntime" if runtime == "fake" else runtime)
+    package = NEEDS.get((runtime, precision), RUNTIMES.get(runtime).package)
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
 
@@ -92,6 +108,8 @@ def require(runtime: str, precision: str) -> None:
 def test_parity_in_a_fresh_process(
     name: str, runtime: str, precision: str, export: Export, encoders: dict[str, Encoder]
 ) -> None:
+    if RUNTIMES.get(runtime).gpu and not open_device("local").fingerprint().gpu:
+        pytest.skip("this machine has no GPU")
     exported = export(name, runtime, precision)
     device = "fake" if runtime == "fake" else "local"
     target = Target(device, runtime, precision, 1)
@@ -106,7 +124,7 @@ def test_parity_in_a_fresh_process(
 def test_layout_and_reuse(runtime: str, precision: str, export: Export, root: Path) -> None:
     exported = export("uneven", runtime, precision)
     assert exported.path in exported.files
-    folder = {"onnxruntime": "onnx"}.get(runtime, runtime)
+    folder = {"onnxruntime": "onnx", "torch-cuda": "torch"}.get(runtime, runtime)
     assert {file.parent for file in exported.files} == {root / "uneven" / folder}
     before = [file.stat() for file in exported.files]
     assert export("uneven", runtime, precision) == exported

@@ -15,14 +15,15 @@ import torch
 from deploy.architecture import uniform
 from deploy.encoder import Encoder
 from deploy.exporters import export_variant
+from devices.device import open_device
 from devices.errors import DeviceError
-from devices.fingerprint import installed_version
 from devices.runtimes import PRECISIONS, RUNTIMES
 from profiler.archive import build_archive
 
-INSTALLED = [name for name in RUNTIMES if installed_version(RUNTIMES.get(name).package)]
+HERE = {**open_device("local").runtimes(), **open_device("fake").runtimes()}
+INSTALLED = [name for name in RUNTIMES if HERE.get(name)]
 VARIANTS = [(name, precision) for name in INSTALLED for precision in PRECISIONS[name]]
-REPORTED = {"fp32": "f32", "bf16": "bf16", "int8": "int8"}
+REPORTED = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "int8"}
 THREADS = {
     "torch": lambda _session: torch.get_num_threads(),
     "onnxruntime": lambda s: s._session.get_session_options().intra_op_num_threads,
@@ -123,13 +124,14 @@ def test_uses_the_threads_it_is_given(
 
 
 @pytest.mark.parametrize("name", INSTALLED)
-def test_only_the_fake_runtime_has_a_clock_of_its_own(
+def test_only_the_fake_runtime_and_gpus_have_a_clock_of_their_own(
     encoder: Encoder, root: Path, name: str
 ) -> None:
     session = load(exported(encoder, name, "fp32", root), name)
-    if name != "fake":
+    if name != "fake" and not RUNTIMES.get(name).gpu:
         assert session.clock is None
         return
+    session.run(batch(1, 8))
     before = session.clock()
     assert session.clock() == before
     session.run(batch(1, 8))

@@ -24,10 +24,10 @@ MACHINE = open_device("fake").fingerprint()
 def result(
     path: Path, ms: float, target: str = "fake/fake/fp32@1", length: int = 32, device: str = "fake"
 ) -> Path:
-    """A file as measure writes it: twelve visits, two of them disturbed and quicker."""
+    """A file as measure writes it: twelve visits, two of them disturbed and slower."""
     machine = open_device(device).fingerprint()
     visits = [Visit(float(i), (ms * (1 + 0.002 * i), 2 * ms)) for i in range(10)]
-    visits += [Visit(11.0, (ms / 2,), causes=("load",))] * 2
+    visits += [Visit(11.0, (2 * ms,), causes=("load",))] * 2
     measured = Measurement(
         "c", Target.parse(target), machine.id, uniform(1, 16, 2, 32), Workload(1, length), "f32",
         tuple(visits),

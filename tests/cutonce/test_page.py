@@ -34,10 +34,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PLOTS = 5  # a front and a prediction plot for each of two targets, and the operators
 
 
-def statistics(p20: float) -> dict[str, Any]:
-    interval = [0.99 * p20, 1.012 * p20]
+def statistics(intrinsic: float) -> dict[str, Any]:
+    interval = [0.99 * intrinsic, 1.012 * intrinsic]
     return {
-        "p20": p20, "p50": 1.03 * p20, "p90": 1.11 * p20, "interval": interval,
+        "intrinsic": intrinsic, "p50": 1.03 * intrinsic, "p90": 1.11 * intrinsic, "interval": interval,
         "visits": 9, "runs": 45,
     }  # fmt: skip
 
@@ -72,9 +72,9 @@ def budget(text: str, chain: list[str], slack: float, status: str) -> dict[str, 
     target, _, limit = text.partition("=")
     ms = predicted(chain)[target]
     measured = statistics(1.01 * ms["predicted"])
-    allowed = measured["p20"] * slack
+    allowed = measured["intrinsic"] * slack
     bound = "p90" if limit.endswith("p90") else "intrinsic"
-    bounded = measured["p90" if bound == "p90" else "p20"]
+    bounded = measured["p90" if bound == "p90" else "intrinsic"]
     step = {"chain": chain, "limit": allowed, **ms, "measured": bounded}
     first = {**step, "measured": 1.07 * bounded}
     return {
@@ -269,7 +269,7 @@ def test_budget_table_holds_prediction_measurement_and_accuracy(run: Path) -> No
     assert cells[2] == "{} [{}, {}]".format(
         *(milliseconds(ms[k]) for k in ("ms", "lower", "upper"))
     )
-    assert cells[3].startswith(milliseconds(expected["measured"]["p20"]) + " / ")
+    assert cells[3].startswith(milliseconds(expected["measured"]["intrinsic"]) + " / ")
     assert cells[4:] == [
         "97.0%", "1.42×", "90.5%", "87.9%", "41.2 M", "164.9 MB", "met",
     ]  # fmt: skip
@@ -325,7 +325,7 @@ def test_dense_that_meets_every_budget_needs_no_round(run: Path) -> None:
 def test_artifact_row_judges_by_the_cases_that_count(run: Path) -> None:
     cells = row_of(render(run), "Exported artifacts", "whole")
     assert cells[1:7] == [VINO, "passed", "1.0e-03", "0.998000", "98.4%", "1 of 2"]
-    assert cells[7:] == ["6.35 / 6.54 / 7.05", "6.00 (p20)", "missed", "87.6%"]
+    assert cells[7:] == ["6.35 / 6.54 / 7.05", "6.00 (intrinsic)", "missed", "87.6%"]
 
 
 def test_damaged_artifact_is_listed_and_unfinished_is_not(run: Path) -> None:

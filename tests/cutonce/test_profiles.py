@@ -9,25 +9,46 @@ import pytest
 
 import cutonce
 from cutonce.commands.profile import show
-from devices.runtimes.fake_runtime import Physics
+from deploy.architecture import Architecture, uniform
+from deploy.exporters.to_fake import cost_list
+from devices.runtimes.fake_runtime import Physics, fake_milliseconds
+from predictors.operators import Stack, plan_stacks
 
 
-@pytest.mark.parametrize("seed", [1, 3])
-def test_the_tile_is_found_and_kept(tmp_path: Path, seed: int) -> None:
-    target = f"fake:{seed}/fake/fp32@1"
-    result = cutonce.profile(
-        [target], around="L1-H64-A2-F128", configurations=6, length=64, store=tmp_path / "s.sqlite"
-    )[target]
-    assert result["tile"] == Physics.of(seed).tile
-    assert json.loads(Path(result["file"]).read_text())["tile"] == result["tile"]
-    assert len(result["measurements"]) == 6
+def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
+    targets = {seed: f"fake:{seed}/fake/fp32@1" for seed in (1, 3)}
+    found = cutonce.profile(
+        [*targets.values()], around="L1-H64-A2-F128", configurations=6, length=64,
+        store=tmp_path / "s.sqlite",
+    )  # fmt: skip
+    dense = uniform(1, 64, 2, 128, vocabulary=1024, positions=64)
+    for seed, target in targets.items():
+        result = found[target]
+        kept = json.loads(Path(result["file"]).read_text())
+        assert kept["tile"] == result["tile"] == Physics.of(seed).tile
+        assert kept["operators"] == result["operators"]
+        assert len(result["measurements"]) == 6
+        rows = {row["operator"]: row["ms"] for row in result["operators"]}
+        for stack in plan_stacks(dense):
+            assert rows[stack.name] == pytest.approx(law(stack, seed), rel=0.05)
+
+
+def law(stack: Stack, seed: int) -> float:
+    """What the fake device charges for one operator of a stack."""
+
+    def encoder(architecture: Architecture | None) -> float:
+        if architecture is None:
+            return 0.0
+        return fake_milliseconds(cost_list(architecture, "fp32"), Physics.of(seed), 1, 1, 64)
+
+    return (encoder(stack.tall) - encoder(stack.base)) / stack.copies
 
 
 def test_a_pair_that_could_not_be_measured_is_left_out_of_what_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     probes = [{"width": 520, "ratio": None}, {"width": 528, "ratio": 1.018}]
-    made = {"loo": [], "error": 0.01, "measurements": [], "file": "p.json"}
+    made = {"loo": [], "error": 0.01, "measurements": [], "operators": [], "file": "p.json"}
     show({"local/torch/fp32@1": {**made, "tile": 16, "probes": probes}})
     said = capsys.readouterr().out
     assert "528 to 529: ×1.018" in said

@@ -6,12 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.architecture import Architecture, Attention, FeedForward, uniform
+from deploy.architecture import (
+    Architecture,
+    Attention,
+    FeedForward,
+    Projection,
+    SeparableConvolution,
+    uniform,
+)
 from devices.errors import UsageError
 
 OPERATORS = st.one_of(
     st.builds(Attention, st.integers(1, 16), st.integers(1, 64)),
-    st.builds(FeedForward, st.integers(1, 4096), st.sampled_from(["gelu", "gelu_new", "relu"])),
+    st.builds(
+        FeedForward,
+        st.integers(1, 4096),
+        st.sampled_from(["gelu", "gelu_new", "relu"]),
+        st.booleans(),
+    ),
+    st.builds(SeparableConvolution, st.sampled_from([1, 3, 5, 7])),
+    st.builds(Projection, st.integers(1, 1024)),
 )
 ARCHITECTURES = st.builds(
     Architecture,
@@ -27,7 +41,15 @@ def test_json_round_trip_keeps_the_digest(architecture: Architecture) -> None:
     again = Architecture.from_json(json.loads(json.dumps(architecture.to_json())))
     assert again == architecture
     assert again.digest == architecture.digest
-    assert len(architecture.operators) == architecture.attentions + architecture.feed_forwards
+    assert len(architecture.widths) == len(architecture.operators) + 1
+
+
+def test_a_projection_changes_the_hidden_size_of_what_follows() -> None:
+    chain = (SeparableConvolution(3), Projection(16), FeedForward(8, gated=True), Projection(24))
+    architecture = Architecture(vocabulary=9, hidden=32, operators=chain)
+    assert architecture.widths == (32, 32, 16, 16, 24)
+    assert str(architecture) == "H32[C3 P16 G8 P24]"
+    assert (architecture.attentions, architecture.feed_forwards) == (0, 1)
 
 
 def test_dropping_sub_layers() -> None:
@@ -61,3 +83,5 @@ def test_impossible_shapes() -> None:
         uniform(1, 32, 5, 64)
     with pytest.raises(UsageError, match="'swish'"):
         FeedForward(8, "swish")
+    with pytest.raises(UsageError, match="must be odd, not 4"):
+        SeparableConvolution(4)

@@ -23,7 +23,7 @@ from devices.target import Target
 
 REPORTS = {
     "parity": {"schema": 1, "passed": True},
-    "latency": {"p20": 1.5, "p90": 2.0},
+    "latency": {"intrinsic": 1.5, "p90": 2.0},
     "metrics": {"accuracy": 0.9, "n": 20},
 }
 TEXTS = ["a truly great film", "so"]
@@ -99,7 +99,7 @@ def test_manifest_is_self_describing(tmp_path: Path, write: Write) -> None:
     assert {"python", "torch", "onnxruntime", "numpy"} <= set(manifest["versions"])
     assert manifest["created"].endswith("+00:00")
     text = (tmp_path / "a" / "README.md").read_text()
-    assert "1.5 ms (p20)" in text
+    assert "1.5 ms intrinsic" in text
     assert "accuracy: 0.9" in text
     assert "pip install numpy tokenizers onnxruntime" in text
 

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.architecture import Architecture, Attention, FeedForward, uniform
+from deploy.architecture import (
+    Architecture,
+    Attention,
+    FeedForward,
+    Operator,
+    Projection,
+    SeparableConvolution,
+    uniform,
+)
 from deploy.costs import activation_bytes, costs, macs, parameters, weight_bytes
 from deploy.encoder import Encoder
 from deploy.workload import Workload
@@ -15,7 +23,9 @@ from devices.errors import UsageError
 CHAINS = st.lists(
     st.one_of(
         st.builds(Attention, st.integers(1, 4), st.integers(1, 9)),
-        st.builds(FeedForward, st.integers(1, 40)),
+        st.builds(FeedForward, st.integers(1, 40), gated=st.booleans()),
+        st.builds(SeparableConvolution, st.sampled_from([1, 3, 7])),
+        st.builds(Projection, st.integers(1, 24)),
     ),
     max_size=5,
 ).map(tuple)
@@ -24,7 +34,7 @@ CHAINS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(CHAINS, st.integers(1, 24), st.integers(0, 3))
 def test_parameters_are_those_of_the_module(
-    chain: tuple[Attention | FeedForward, ...], hidden: int, labels: int
+    chain: tuple[Operator, ...], hidden: int, labels: int
 ) -> None:
     architecture = Architecture(30, hidden, chain, positions=16, labels=labels)
     built = sum(parameter.numel() for parameter in Encoder(architecture).parameters())
@@ -34,14 +44,15 @@ def test_parameters_are_those_of_the_module(
 @settings(max_examples=25)
 @given(CHAINS, st.integers(1, 8), st.integers(1, 64))
 def test_work_grows_with_the_batch_and_with_every_sub_layer(
-    chain: tuple[Attention | FeedForward, ...], batch: int, length: int
+    chain: tuple[Operator, ...], batch: int, length: int
 ) -> None:
     architecture = Architecture(30, 16, chain, labels=2)
     work = Workload(batch, length)
     assert macs(architecture, work) == batch * macs(architecture, Workload(1, length))
     assert len(costs(architecture, work)) == len(chain) + 2
     more = replace(architecture, operators=(*chain, FeedForward(8)))
-    assert macs(more, work) - macs(architecture, work) == 2 * work.tokens * 16 * 8
+    hidden = architecture.widths[-1]
+    assert macs(more, work) - macs(architecture, work) == 2 * work.tokens * hidden * 8
     assert activation_bytes(more, work) > activation_bytes(architecture, work)
 
 

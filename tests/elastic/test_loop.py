@@ -23,8 +23,8 @@ ERRORS = [np.arange(len(some), dtype=float) for some in SPACE.choices]
 
 
 def took(ms: float, spread: float = 0.0) -> Measurement:
-    """Nine visits; with ``spread`` half of them take longer by that share."""
-    visits = tuple(Visit(float(i), (ms * (1 + spread * (i % 2)),) * 2) for i in range(9))
+    """Nine visits; with ``spread`` two of three take longer by that share."""
+    visits = tuple(Visit(float(i), (ms * (1 + spread * (i % 3 > 0)),) * 2) for i in range(9))
     return Measurement("c", TARGET, "f", SPACE.base, Workload(), "f32", visits)
 
 

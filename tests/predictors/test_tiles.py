@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deploy.architecture import uniform
 from predictors.tiles import BASE, CANDIDATES, find_tile, plan_probes
 
-PROBES = plan_probes(64, 32, 100)
+PROBES = plan_probes(uniform(2, 64, 4, 256))
 
 
 def test_pairs_are_one_column_apart_at_odd_multiples() -> None:

@@ -22,6 +22,7 @@ class Session:
     """Takes the given nanoseconds, one after another, on a clock of its own."""
 
     precision = "f32"
+    settle_ms = 0.0
 
     def __init__(self, *taken: int) -> None:
         self.taken, self.now, self.seen = list(taken), 0, []  # type: ignore[var-annotated]
@@ -41,6 +42,8 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def serve(session: Any, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         class Runtime:
+            gpu = False
+
             def load(self, path: Path, _precision: str, _threads: int) -> Any:
                 if path.name == "missing":
                     raise DeviceError("cannot load missing")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 import psutil
@@ -42,7 +43,7 @@ def counts(store: Store, name: str = "c") -> list[int]:
 
 
 @pytest.mark.parametrize("device", ["fake", "fake:11"])
-def test_p20_finds_the_law_despite_noise_and_episodes(
+def test_intrinsic_latency_finds_the_law_despite_noise_and_episodes(
     jobs: Jobs, store: Store, law: Callable[[Job], float], device: str
 ) -> None:
     asked = jobs(f"{device}/fake/fp32@1", f"{device}/fake/int8@2")
@@ -50,7 +51,7 @@ def test_p20_finds_the_law_despite_noise_and_episodes(
     slowest = []
     for job, measurement in zip(asked, measured, strict=True):
         assert (measurement.target, measurement.architecture) == (job.target, job.architecture)
-        assert measurement.statistics.p20 == pytest.approx(law(job), rel=0.02)
+        assert measurement.statistics.intrinsic == pytest.approx(law(job), rel=0.02)
         assert measurement.statistics.visits == 15
         assert measurement.precision == {"fp32": "f32", "int8": "int8"}[job.target.precision]
         assert Doubt.VIRTUAL_CLOCK.value in measurement.warnings
@@ -183,7 +184,7 @@ class Scripted:
     def __init__(self, *answers: tuple[str, ...]) -> None:
         self.answers = list(answers)
 
-    def __call__(self) -> Scripted:
+    def __call__(self, _known: object) -> Scripted:
         return self
 
     def add(self, _reading: object) -> tuple[str, ...]:
@@ -235,8 +236,6 @@ def test_disturbed_visits_are_taken_again_and_kept(
     causes = [visit.causes for visit in measured.visits]
     assert causes == [(gate.LOADED,), (), (gate.LOADED, gate.STOLEN), (), ()]
     assert (measured.statistics.visits, measured.statistics.quiet) == (5, 3)
-    quiet = [min(visit.milliseconds) for visit in measured.visits if visit.quiet]
-    assert measured.statistics.p20 == min(quiet)
     assert Doubt.LOADED.value in measured.warnings
 
 
@@ -282,12 +281,20 @@ def test_it_stops_when_its_caller_says_so(jobs: Jobs, store: Store) -> None:
     assert sum(len(m.visits) for m in measured) == 6
 
 
-def test_a_part_is_measured_in_a_second_start_too(jobs: Jobs, store: Store) -> None:
+def test_visits_are_split_over_starts_of_the_process(
+    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(campaign, "LOADED_BYTES", 1)  # a block for each job
     asked = jobs("fake/fake/fp32@1")
-    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=6, second_starts=0.5)
-    starts = [len({visit.process for visit in m.visits}) for m in measured]
-    assert sorted(starts) == [1, 2]
-    assert all(len(m.visits) == 6 for m in measured)
+    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=7, starts=3)
+    order = sorted(
+        (visit.started, visit.process, i) for i, m in enumerate(measured) for visit in m.visits
+    )
+    turns = [
+        (process, i, len([*group])) for (process, i), group in groupby(order, key=lambda v: v[1:])
+    ]
+    assert [(i, count) for _, i, count in turns] == [(0, 3), (1, 3), (0, 2), (1, 2), (0, 2), (1, 2)]
+    assert len({process for process, _, _ in turns}) == 6
 
 
 def kill_agents() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from profiler import gate
-from profiler.gate import Gate, Reading
+from profiler.gate import Gate, GpuGate, Reading
 
 CALM = Reading(
     started=0.0, wall=0.0, compute=1.0, memory=20.0, own=0.0, busy=0.0, steal=0.0, throttled=0.0,
@@ -61,3 +61,19 @@ def test_what_the_machine_does_not_tell_disturbs_nothing() -> None:
 def test_a_machine_that_is_always_slow_is_usual() -> None:
     opened = Gate()
     assert not any(opened.add(replace(calm(s), compute=3.0, memory=90.0)) for s in range(6))
+
+
+def test_earlier_campaigns_tell_what_is_usual() -> None:
+    noisy = [replace(calm(second), memory=24.0) for second in range(5)]
+    forgetful, knowing = Gate(), Gate([calm(second) for second in range(100)])
+    assert [forgetful.add(reading) for reading in noisy] == [()] * 5
+    assert [knowing.add(reading) for reading in noisy] == [(), *[(gate.SLOW_MEMORY,)] * 4]
+
+
+def test_a_gpu_that_clocks_down_disturbs_the_visit() -> None:
+    opened = GpuGate()
+    assert opened.judge(1980.0, 0.0) == ()
+    assert opened.judge(1935.0, 0.0) == ()
+    assert opened.judge(1900.0, 0.0) == (gate.SLOW_GPU,)
+    assert opened.judge(1980.0, 1.0) == (gate.SLOW_GPU,)
+    assert opened.judge(None, None) == ()

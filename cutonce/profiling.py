@@ -1,0 +1,194 @@
+"""Profiling: plan what to measure, measure it in one interleaved campaign, fit, keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from cutonce.console import progress, talk
+from cutonce.profiles import Profile, profile_path
+from cutonce.series import say_new_series
+from deploy.architecture import Architecture, uniform
+from deploy.export_pool import ExportPool, ExportRequest
+from deploy.workload import Workload
+from devices.device import open_device
+from devices.errors import DeviceError, UsageError
+from devices.files import write_json
+from devices.target import Target
+from elastic.space import SearchSpace
+from predictors.operators import Stack, operator_table, plan_stacks
+from predictors.planning import plan
+from predictors.predictor import LatencyPredictor
+from predictors.tiles import Probe, plan_probes
+from profiler.campaign import STARTS, run_campaign
+from profiler.job import Job
+from profiler.measurement import Measurement
+from profiler.statistics import ratio
+from profiler.store import Store
+
+CAMPAIGN = "profile"
+LEAST = 6  # encoders that a predictor is fitted to
+POOL = 400  # candidates that the D-optimal choice is made from
+# The embedding table is looked up row by row, so its size does not show in the latency; a small
+# one keeps the exported random-weight encoders small.
+VOCABULARY = 1024
+USUAL = (6, 384, 12, 1536)  # MiniLM, whose operators are timed where no model is named
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to measure on every target.
+
+    Attributes:
+        chosen: the encoders that predictors are fitted to.
+        probes: of the tile size. stacks: of single operators.
+    """
+
+    chosen: Sequence[Architecture]
+    probes: Sequence[Probe]
+    stacks: Sequence[Stack]
+
+    @property
+    def encoders(self) -> list[Architecture]:
+        probes = (encoder for probe in self.probes for encoder in (probe.narrow, probe.wide))
+        stacks = (
+            encoder for stack in self.stacks for encoder in (stack.tall, stack.base) if encoder
+        )
+        return list(dict.fromkeys([*self.chosen, *probes, *stacks]))
+
+
+def candidates(around: Architecture | None, workload: Workload, seed: int) -> list[Architecture]:
+    """The pool to choose from: sub-networks of one model, or encoders of many shapes."""
+    rng = np.random.default_rng(seed)
+    if around is None:
+        return [_trimmed(_random_encoder(rng), workload) for _ in range(POOL)]
+    space = SearchSpace.around(_trimmed(around, workload))
+    drawn = [space.architecture(space.sample(rng)) for _ in range(POOL)]
+    return [space.architecture(space.dense), *drawn]
+
+
+def _trimmed(architecture: Architecture, workload: Workload) -> Architecture:
+    """With no more rows in its embedding tables than timing needs."""
+    return replace(
+        architecture,
+        vocabulary=min(architecture.vocabulary, VOCABULARY),
+        positions=min(architecture.positions, workload.length),
+    )
+
+
+def _random_encoder(rng: np.random.Generator) -> Architecture:
+    hidden = 64 * int(rng.integers(2, 9))
+    layers, heads = int(rng.integers(1, 7)), hidden // int(rng.choice((32, 64)))
+    dense = uniform(layers, hidden, heads, 4 * hidden, vocabulary=VOCABULARY)
+    space = SearchSpace.around(dense)
+    return space.architecture(space.sample(rng))
+
+
+def make_profiles(
+    targets: Sequence[Target],
+    *,
+    around: Architecture | None,
+    workload: Workload,
+    configurations: int,
+    visits: int,
+    store: Store,
+    pool: ExportPool,
+    seed: int,
+    thorough: bool = False,
+) -> list[Profile]:
+    """Profile all targets in one interleaved campaign; goes on where an earlier call stopped.
+
+    Args:
+        around: the model whose sub-networks are measured, or None for encoders of many shapes.
+        thorough: find the tile size and the operator table of every target too, by more encoders.
+    """
+    if configurations < LEAST:
+        raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
+    say_new_series(store, targets)
+    known = candidates(around, workload, seed)
+    chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
+    dense = _trimmed(around or uniform(*USUAL), workload)
+    probes, stacks = (plan_probes(dense), plan_stacks(dense)) if thorough else ([], [])
+    planned = _Plan(chosen, probes, stacks)
+    with TemporaryDirectory(prefix="cutonce-profile-") as work:
+        jobs = _deploy(targets, planned.encoders, workload, Path(work), pool)
+        with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
+            measured = run_campaign(
+                jobs,
+                store=store,
+                campaign=CAMPAIGN,
+                seed=seed,
+                visits=visits,
+                starts=STARTS,
+                failed=_left_out,
+                progress=advance,
+            )
+    profiles = []
+    for target in targets:
+        found = {m.architecture: m for m in measured if m.target == target}
+        profiles.append(_fit(target, planned, found, store))
+    return profiles
+
+
+def _left_out(job: Job, error: DeviceError) -> None:
+    talk(f"Left out of the profile of {job.target}: {job.architecture}, which failed. {error}")
+
+
+def _deploy(
+    targets: Sequence[Target],
+    architectures: Sequence[Architecture],
+    workload: Workload,
+    work: Path,
+    pool: ExportPool,
+) -> list[Job]:
+    """Export every encoder for every target; one directory per architecture serves all targets."""
+    wanted = [(target, architecture) for target in targets for architecture in architectures]
+    requests = [
+        ExportRequest(architecture, target.runtime, target.precision, work / architecture.digest)
+        for target, architecture in wanted
+    ]
+    with progress(f"exporting {len(architectures)} encoders") as advance:
+        exported = pool.export(requests, progress=advance)
+    return [
+        Job(target, architecture, workload, files.path)
+        for (target, architecture), files in zip(wanted, exported, strict=True)
+    ]
+
+
+def _fit(
+    target: Target, planned: _Plan, found: Mapping[Architecture, Measurement], store: Store
+) -> Profile:
+    measured = [found[encoder] for encoder in planned.chosen if encoder in found]
+    if len(measured) < LEAST:
+        raise DeviceError(
+            f"Only {len(measured)} encoders could be measured on {target}, a profile needs {LEAST}; "
+            "what failed is said above. Mend that, and repeat: what was measured is kept."
+        )
+    predictor = LatencyPredictor(target.precision).fit(
+        [m.architecture for m in measured],
+        [m.workload for m in measured],
+        [m.statistics.intrinsic for m in measured],
+    )
+    took = {a: (m.statistics.intrinsic, *m.statistics.interval) for a, m in found.items()}
+    fingerprint = open_device(target.device).fingerprint()
+    profile = Profile(
+        target,
+        fingerprint,
+        predictor,
+        tuple(measured),
+        tuple(_judged(probe, found) for probe in planned.probes),
+        tuple(operator_table(planned.stacks, took)),
+    )
+    write_json(profile_path(store, target, fingerprint), profile.to_json())
+    return profile
+
+
+def _judged(probe: Probe, found: Mapping[Architecture, Measurement]) -> Probe:
+    """The probe with what it took; a pair that failed stays open."""
+    if not {probe.narrow, probe.wide} <= {*found}:
+        return probe
+    return replace(probe, ratio=ratio(found[probe.narrow].minima, found[probe.wide].minima))
