@@ -18,10 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import secrets
 import sys
 from pathlib import Path
+
+from common import machine
 
 import cutonce
 
@@ -38,7 +39,7 @@ def main() -> int:
         "max_length": 64,
     }  # fmt: skip
     seed = kept_seed(args.out, args.seed)
-    print(f"machine: {platform.machine()}, {os.cpu_count()} CPUs, {platform.platform()}")
+    print(machine())
     print(f"data: {data} (official splits); seed drawn at run time: {seed}")
     dense = args.out / "dense"
     if not dense.exists():

@@ -5,37 +5,41 @@
 24 encoders with random weights, from MiniLM to BERT-base size, drawn with a seed at run time, on
 onnxruntime, OpenVINO and torch in fp32. Each campaign is a process of its own with a store of its own:
 `quiet` and, 3 minutes after its end, `again`; `bursts` while another process keeps one core busy for 5
-of every 10 seconds; `bandwidth` while another streams memory in the same rhythm; `never` under a load
-that does not pause. Beside each campaign, in the same process, the usual way: every encoder in turn, 10
-warm-ups, 100 runs, median. Prints PASS or MISS per target:
+of every 10 seconds; `bandwidth` while another streams memory in the same rhythm. Beside each campaign the
+usual way: every encoder in turn, 10 warm-ups, 100 runs, median. Then `cutonce measure --strict` under a
+load that does not pause. Interrupted, the same call with the same --out goes on where it stopped. Prints
+PASS or MISS per target:
 
 - again against quiet, |difference| of the intrinsic latency: median <= 1 %, p90 <= 3 %;
 - bursts and bandwidth against quiet, signed: mean within 2 %, p90 of |difference| <= 6 %, flagged;
 - under load, p90 of |difference| at least 5 times smaller than that of back-to-back medians;
-- never: flagged.
+- never pausing: it ends, exit code 3.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import secrets
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import Row, cutonce, machine, verdict
 
 from deploy.architecture import Architecture, uniform
+from deploy.encoder import Encoder
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.target import Target
 from elastic.space import SearchSpace
-from profiler.campaign import SECOND_STARTS, run_campaign
+from profiler.campaign import STARTS, run_campaign
 from profiler.job import Job
 from profiler.store import Store
 
@@ -47,7 +51,7 @@ SHAPES = (
     (6, 768, 12, 3072),
     (12, 768, 12, 3072),
 )
-CAMPAIGNS = ("quiet", "again", "bursts", "bandwidth", "never")
+CAMPAIGNS = ("quiet", "again", "bursts", "bandwidth")
 LOADS = {
     "bursts": "import time\nwhile True:\n e=time.time()+5\n while time.time()<e: pass\n time.sleep(5)",
     "bandwidth": (
@@ -57,7 +61,28 @@ LOADS = {
     "never": "while True: pass",
 }
 APART = 180.0  # seconds between the end of `quiet` and the begin of `again`
+SPREAD = 200.0  # seconds over which the visits of a campaign are spread at least
 WARM_UPS, RUNS = 10, 100
+USUAL = f"""
+import sys, json, time
+import numpy as np
+from pathlib import Path
+from devices.runtimes import RUNTIMES
+
+request = json.loads(sys.argv[1])
+for path, length in request["models"]:
+    session = RUNTIMES.get(request["runtime"])().load(Path(path), "fp32", request["threads"])
+    ids = np.random.default_rng(0).integers(0, 1024, (1, length), dtype=np.int64)
+    batch = dict(input_ids=ids, attention_mask=np.ones_like(ids), token_type_ids=np.zeros_like(ids))
+    for _ in range({WARM_UPS}):
+        session.run(batch)
+    taken = []
+    for _ in range({RUNS}):
+        began = time.perf_counter()
+        session.run(batch)
+        taken.append(time.perf_counter() - began)
+    print(1000 * float(np.median(taken)))
+"""
 
 
 def main() -> int:
@@ -69,23 +94,19 @@ def main() -> int:
     path = args.out / "seed"
     if not path.exists():
         path.write_text(str(secrets.randbelow(2**16)))
-    print(f"machine: {platform.machine()}, {os.cpu_count()} CPUs, {platform.platform()}")
-    print(
-        f"encoders: {len(encoders(args.out, args.quick))}, seed drawn at run time: {path.read_text()}"
-    )
+    print(machine())
+    found = encoders(args.out, args.quick)
+    print(f"encoders: {len(found)}, seed drawn at run time: {path.read_text()}")
+    began = time.monotonic()
     export(args.out, args.quick)
-    rows = []
+    print(f"exported in {time.monotonic() - began:.0f} s")
+    rows: list[Row] = []
     for threads in args.threads:
         for name in CAMPAIGNS:
             run(args.out, name, threads, args.quick)
         rows += judge(args.out, threads)
-    for name, value, met in rows:
-        print(f"{'PASS' if met else 'MISS'}  {name}: {value}")
-    if args.json:
-        args.json.write_text(
-            json.dumps([dict(zip(("target", "value", "met"), r, strict=True)) for r in rows])
-        )
-    return 0 if all(met for _, _, met in rows) else 3
+    rows.append(never_pausing(args.out, args.quick))
+    return verdict(rows, args.json)
 
 
 def encoders(out: Path, quick: bool) -> list[tuple[Architecture, Workload]]:
@@ -117,23 +138,22 @@ def run(out: Path, name: str, threads: int, quick: bool) -> None:
     if name == "again":
         ended = (out / f"quiet-{threads}.json").stat().st_mtime
         time.sleep(max(0.0, (10.0 if quick else APART) - (time.time() - ended)))
-    load = subprocess.Popen([sys.executable, "-c", LOADS[name]]) if name in LOADS else None
-    command = [
-        sys.executable,
-        __file__,
-        "--out",
-        str(out),
-        "--threads",
-        str(threads),
-        "--campaign",
-        name,
-    ]
+    command = [sys.executable, __file__, "--out", str(out), "--campaign", name]
+    command += ["--threads", str(threads), *(["--quick"] if quick else [])]
+    with load(name):
+        subprocess.run(command, check=True)
+
+
+@contextmanager
+def load(name: str) -> Iterator[None]:
+    """Another process that works beside, where ``name`` is that of a load."""
+    beside = subprocess.Popen([sys.executable, "-c", LOADS[name]]) if name in LOADS else None
     try:
-        subprocess.run([*command, *(["--quick"] if quick else [])], check=True)
+        yield
     finally:
-        if load is not None:
-            load.kill()
-            load.wait()
+        if beside is not None:
+            beside.kill()
+            beside.wait()
 
 
 def measure(out: Path, name: str, threads: int, quick: bool) -> None:
@@ -143,64 +163,92 @@ def measure(out: Path, name: str, threads: int, quick: bool) -> None:
         for runtime in RUNTIMES
         for a, workload in encoders(out, quick)
     ]
-    began = time.monotonic()
-    with Store(out / f"{name}-{threads}.sqlite") as store:
+    usual = [ms for runtime in RUNTIMES for ms in back_to_back(runtime, jobs)]
+    began = time.time()
+    path = out / f"{name}-{threads}.sqlite"
+    with Store(path) as store:
         measured = run_campaign(
             jobs,
             store=store,
             campaign=name,
             seed=threads,
-            second_starts=SECOND_STARTS,
-            spread_seconds=60.0,
+            starts=STARTS,
+            spread_seconds=SPREAD / 4 if quick else SPREAD,
         )
-    seconds = time.monotonic() - began
-    usual = [back_to_back(job) for job in jobs]
+    seconds = time.time() - began
     rows = [
         {
             "target": str(m.target),
             "architecture": str(m.architecture),
-            "intrinsic": m.statistics.intrinsic,
-            "p50": m.statistics.p50,
+            **m.statistics.to_json(),
             "usual": median,
-            "visits": m.statistics.visits,
-            "quiet": m.statistics.quiet,
             "warnings": list(m.warnings),
         }
         for m, median in zip(measured, usual, strict=True)
     ]
-    (out / f"{name}-{threads}.json").write_text(json.dumps({"seconds": seconds, "rows": rows}))
+    found = {"seconds": seconds, "phases": phases(path, began, seconds), "rows": rows}
+    (out / f"{name}-{threads}.json").write_text(json.dumps(found))
 
 
-def back_to_back(job: Job) -> float:
-    """10 warm-ups, 100 runs in a row in a fresh process, median: as the usual tools take it."""
-    script = (
-        "import sys, json, time, numpy as np\nfrom pathlib import Path\n"
-        "from devices.runtimes import RUNTIMES\n"
-        "r = json.loads(sys.argv[1])\n"
-        "s = RUNTIMES.get(r['runtime'])().load(Path(r['path']), 'fp32', r['threads'])\n"
-        "ids = np.random.default_rng(0).integers(0, 1024, (1, r['length']), dtype=np.int64)\n"
-        "one, zero = np.ones_like(ids), np.zeros_like(ids)\n"
-        "x = {'input_ids': ids, 'attention_mask': one, 'token_type_ids': zero}\n"
-        f"[s.run(x) for _ in range({WARM_UPS})]\n"
-        "t = []\n"
-        f"for _ in range({RUNS}):\n"
-        " b = time.perf_counter(); s.run(x); t.append(time.perf_counter() - b)\n"
-        "print(1000 * float(np.median(t)))"
-    )
+def phases(path: Path, began: float, seconds: float) -> dict[str, float]:
+    """Where the campaign's time went: runs that count, loading at each start, the rest."""
+    with sqlite3.connect(path) as connection:
+        visits = connection.execute(
+            "SELECT started, process, milliseconds FROM visit ORDER BY started"
+        ).fetchall()
+    connection.close()
+    runs = sum(sum(json.loads(milliseconds)) for _, _, milliseconds in visits) / 1000
+    seen: set[str] = set()
+    loading, before = 0.0, began
+    for started, process, _ in visits:
+        if process not in seen and float(process) > before:
+            loading += started - before  # processes start one after another, then the visits
+        seen.add(process)
+        before = started
+    return {
+        "timed runs": runs,
+        "loading": loading,
+        "warm-ups, readings, waits": seconds - runs - loading,
+    }
+
+
+def back_to_back(runtime: str, jobs: list[Job]) -> list[float]:
+    """10 warm-ups, 100 runs in a row, median, encoder after encoder: as the usual tools take it."""
+    mine = [job for job in jobs if job.target.runtime == runtime]
     request = {
-        "runtime": job.target.runtime, "path": str(job.path), "threads": job.target.threads,
-        "length": job.workload.length,
-    }  # fmt: skip
+        "runtime": runtime,
+        "threads": mine[0].target.threads,
+        "models": [(str(job.path), job.workload.length) for job in mine],
+    }
     done = subprocess.run(
-        [sys.executable, "-c", script, json.dumps(request)],
+        [sys.executable, "-c", USUAL, json.dumps(request)],
         capture_output=True,
         text=True,
         check=True,
     )
-    return float(done.stdout)
+    return [float(line) for line in done.stdout.split()]
 
 
-def judge(out: Path, threads: int) -> list[tuple[str, str, bool]]:
+def never_pausing(out: Path, quick: bool) -> Row:
+    """`cutonce measure --strict` beside a process that takes one core all the time."""
+    architecture, _ = encoders(out, quick)[0]
+    model = out / "model"
+    Encoder(architecture).save_pretrained(model)
+    with load("never"):
+        done = cutonce(
+            "measure", str(model), "--target", "local/onnxruntime/fp32", "--strict",
+            "--store", str(out / "never.sqlite"), "--out", str(out / "never.json"),
+        )  # fmt: skip
+    [entry] = json.loads((out / "never.json").read_text())["measurements"]
+    numbers = entry["statistics"]
+    text = (
+        f"exit code {done.code} after {done.seconds:.0f} s, {numbers['quiet']} of {numbers['visits']} "
+        f"visits undisturbed, {len(entry['warnings'])} warnings"
+    )
+    return "never pausing load, --strict", text, done.code == 3 and numbers["quiet"] == 0
+
+
+def judge(out: Path, threads: int) -> list[Row]:
     read = {name: json.loads((out / f"{name}-{threads}.json").read_text()) for name in CAMPAIGNS}
     taken = {
         name: {key: column(read[name], key) for key in ("intrinsic", "usual")} for name in CAMPAIGNS
@@ -212,9 +260,10 @@ def judge(out: Path, threads: int) -> list[tuple[str, str, bool]]:
         ms = taken[name]["intrinsic"]
         print(
             f"{name}@{threads}: {read[name]['seconds']:.0f} s, {visits} visits, {quiet} undisturbed, "
-            f"{flagged[name]:.0%} flagged; {ms.min():.2f} to {ms.max():.1f} ms"
+            f"{flagged[name]:.0%} flagged; {ms.min():.2f} to {ms.max():.1f} ms; seconds of "
+            + ", ".join(f"{phase} {took:.0f}" for phase, took in read[name]["phases"].items())
         )
-    rows: list[tuple[str, str, bool]] = []
+    rows: list[Row] = []
     for target in [*dict.fromkeys(targets), "all"]:
         mine = targets == target if target != "all" else np.ones(len(targets), bool)
         ours, usual = (difference(taken, "again", key, mine) for key in ("intrinsic", "usual"))
@@ -240,13 +289,6 @@ def judge(out: Path, threads: int) -> list[tuple[str, str, bool]]:
                 bool(theirs >= 5 * p90),
             )
         )
-    rows.append(
-        (
-            f"never quiet, {threads} thread(s)",
-            f"{flagged['never']:.0%} flagged",
-            flagged["never"] == 1,
-        )
-    )
     return rows
 
 
