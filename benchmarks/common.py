@@ -1,0 +1,80 @@
+"""What the benchmarks share: the machine's name, a timed command, verdicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+INTERVAL = 1.0  # seconds between two looks at the memory
+
+Row = tuple[str, str, bool]
+"""What was to reach, what came out, whether it is met."""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A command that ended.
+
+    Attributes:
+        seconds: it took. peak: the largest memory of its process tree in bytes (proportional set size).
+        code: it ended with. result: what it printed as JSON; None where it failed.
+    """
+
+    seconds: float
+    peak: float
+    code: int
+    result: Any
+
+
+def machine() -> str:
+    return f"machine: {platform.machine()}, {os.cpu_count()} CPUs, {platform.platform()}"
+
+
+def cutonce(*arguments: str) -> Timed:
+    """Run a `cutonce` command with --json in a process of its own."""
+    command = [sys.executable, "-m", "cutonce.cli", *arguments, "--json"]
+    started, peak = time.monotonic(), 0.0
+    with tempfile.TemporaryFile("w+") as answer:
+        with subprocess.Popen(command, stdout=answer) as child:
+            while child.poll() is None:
+                peak = max(peak, memory(child.pid))
+                time.sleep(INTERVAL)
+        seconds = time.monotonic() - started
+        answer.seek(0)
+        text = answer.read()
+    return Timed(seconds, peak, child.returncode, json.loads(text) if text else None)
+
+
+def memory(root: int) -> float:
+    total = 0.0
+    try:
+        tree = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
+    except psutil.Error:
+        return total
+    for process in tree:
+        try:
+            total += process.memory_full_info().pss
+        except (psutil.Error, AttributeError):
+            continue
+    return total
+
+
+def verdict(rows: Sequence[Row], path: Path | None, **more: Any) -> int:
+    """Print PASS or MISS for every row, write them to ``path`` with ``more``; the exit code."""
+    for name, value, met in rows:
+        print(f"{'PASS' if met else 'MISS'}  {name}: {value}", flush=True)
+    if path:
+        found = [{"target": name, "value": value, "met": met} for name, value, met in rows]
+        path.write_text(json.dumps({"targets": found, **more}, indent=1))
+    return 0 if all(met for _, _, met in rows) else 3
