@@ -17,10 +17,10 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=int, default=128, help="tokens per sequence (default 128)")
 
 
-def add_measuring(parser: argparse.ArgumentParser) -> None:
+def add_measuring(parser: argparse.ArgumentParser, visits: int = 30) -> None:
     parser.add_argument("--store", type=Path, help="measurement store (default: the user's own)")
     parser.add_argument(
-        "--visits", type=int, default=30, help="visits per configuration (default 30)"
+        "--visits", type=int, default=visits, help=f"visits per configuration (default {visits})"
     )
 
 

@@ -19,7 +19,7 @@ from profiler.job import Subject
 from profiler.store import Store
 from profiler.visit import Visit
 
-RUNS = 5
+RUNS = 3  # at least; of a large model the third is already as quick as any
 VISIT_MS = 30.0
 VISIT_PATIENCE = 120.0  # seconds; a visit is a few runs
 

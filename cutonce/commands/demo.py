@@ -21,6 +21,7 @@ LENGTH = 64
 DENSE_EPOCHS = 6.0
 CUT_EPOCHS = 1.0
 ROUNDS = 3
+VISITS = 15  # fewer than usual: everything is judged beside the dense model, in one campaign
 RUNTIMES = ("onnxruntime", "openvino")
 FRACTIONS = (0.7, 0.5)
 POINTS = 0.03  # of accuracy that a sub-network may lose
@@ -37,6 +38,7 @@ def demo(
     from cutonce.commands.verify import verify
 
     out = Path(out)
+    kept = store or out / "measurements.sqlite"
     files = _make_data(out / "data", seed)
     columns: dict[str, Any] = {
         "data": files["train"],
@@ -69,7 +71,8 @@ def demo(
         length=LENGTH,
         epochs=CUT_EPOCHS,
         rounds=ROUNDS,
-        store=store or out / "measurements.sqlite",
+        visits=VISITS,
+        store=kept,
         out=run,
         seed=seed,
     )
@@ -78,10 +81,10 @@ def demo(
     for entry in found["budgets"]:
         directory = run / "artifacts" / entry["name"]
         if not directory.exists():
-            export(run / entry["subnet"], store=store or out / "measurements.sqlite", seed=seed)
+            export(run / entry["subnet"], visits=VISITS, store=kept, seed=seed)
         artifacts.append(directory)
     talk("4/5 verifying")
-    checked = verify(artifacts, store=store or out / "measurements.sqlite", seed=seed)
+    checked = verify(artifacts, visits=VISITS, store=kept, seed=seed)
     talk("5/5 writing the report")
     page = report(run)["page"]
     return {"baselines": baselines, "search": found, "verify": checked, "report": page}
