@@ -2,11 +2,11 @@
 
     python benchmarks/kills.py [--kills 100] [--json FILE]
 
-Three small encoders, two on the fake device and one on onnxruntime, are measured in one campaign, which is
-killed at a moment drawn at run time and started again, as often as asked for. A visit that the campaign
-had told of and that the store does not have is lost; two that began at one time are one taken twice. At
-the end the campaign goes on to its end undisturbed, and must hold exactly the visits wanted. Prints PASS
-or MISS: none lost, none doubled, none missing at the end.
+Three small encoders, two on the fake device and one on onnxruntime, are measured in one campaign, which
+is killed at a moment drawn at run time and started again, as often as asked for. A visit that the
+campaign had told of and that the store does not have is lost; two that began at one time are one taken
+twice. At the end the campaign goes on to its end undisturbed, and must hold exactly the visits wanted.
+Prints PASS or MISS: none lost, none doubled, none missing at the end.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def kill(root: Path, seconds: float) -> int:
         told = child.stdout.readline()
         time.sleep(seconds)
         child.send_signal(signal.SIGKILL)
-        told = ([told, *child.stdout] or [""])[-1]
+        told = [told, *child.stdout][-1]
     if not told.endswith("\n"):
         raise SystemExit(f"the campaign ended before it was killed: {told!r}")
     return max(0, int(told) - count(root, "SELECT COUNT(*) FROM visit"))
