@@ -1,12 +1,12 @@
 """Do the numbers repeat? Two campaigns minutes apart, and under load, beside back-to-back medians.
 
-    python benchmarks/repeatability.py [--out DIR] [--threads 1 2] [--quick] [--json FILE]
+    python benchmarks/repeatability.py [--out DIR] [--threads 2 1] [--quick] [--json FILE]
 
 24 encoders with random weights, from MiniLM to BERT-base size, drawn with a seed at run time, on
 onnxruntime, OpenVINO and torch in fp32. Each campaign is a process of its own with a store of its own:
 `quiet` and, 3 minutes after its end, `again`; `bursts` while another process keeps one core busy for 5
-of every 10 seconds; `bandwidth` while another streams memory in the same rhythm. Beside each campaign the
-usual way: every encoder in turn, 10 warm-ups, 100 runs, median. Then `cutonce measure --strict` under a
+of every 10 seconds; `bandwidth` while another streams memory in the same rhythm (these two with the first
+of --threads alone). Beside each campaign the usual way: every encoder in turn, 10 warm-ups, 100 runs, median. Then `cutonce measure --strict` under a
 load that does not pause. Interrupted, the same call with the same --out goes on where it stopped. Prints
 PASS or MISS per target:
 
@@ -51,7 +51,7 @@ SHAPES = (
     (6, 768, 12, 3072),
     (12, 768, 12, 3072),
 )
-CAMPAIGNS = ("quiet", "again", "bursts", "bandwidth")
+QUIET, LOADED = ("quiet", "again"), ("bursts", "bandwidth")
 LOADS = {
     "bursts": "import time\nwhile True:\n e=time.time()+5\n while time.time()<e: pass\n time.sleep(5)",
     "bandwidth": (
@@ -102,9 +102,10 @@ def main() -> int:
     print(f"exported in {time.monotonic() - began:.0f} s")
     rows: list[Row] = []
     for threads in args.threads:
-        for name in CAMPAIGNS:
+        loaded = LOADED if threads == args.threads[0] else ()
+        for name in (*QUIET, *loaded):
             run(args.out, name, threads, args.quick)
-        rows += judge(args.out, threads)
+        rows += judge(args.out, threads, loaded)
     rows.append(never_pausing(args.out, args.quick))
     return verdict(rows, args.json)
 
@@ -248,48 +249,51 @@ def never_pausing(out: Path, quick: bool) -> Row:
     return "never pausing load, --strict", text, done.code == 3 and numbers["quiet"] == 0
 
 
-def judge(out: Path, threads: int) -> list[Row]:
-    read = {name: json.loads((out / f"{name}-{threads}.json").read_text()) for name in CAMPAIGNS}
-    taken = {
-        name: {key: column(read[name], key) for key in ("intrinsic", "usual")} for name in CAMPAIGNS
-    }
-    flagged = {name: share_flagged(read[name]) for name in CAMPAIGNS}
-    targets = np.array([row["target"] for row in read["quiet"]["rows"]])
-    for name in CAMPAIGNS:
-        visits, quiet = (int(column(read[name], key).sum()) for key in ("visits", "quiet"))
-        ms = taken[name]["intrinsic"]
-        print(
-            f"{name}@{threads}: {read[name]['seconds']:.0f} s, {visits} visits, {quiet} undisturbed, "
-            f"{flagged[name]:.0%} flagged; {ms.min():.2f} to {ms.max():.1f} ms; seconds of "
-            + ", ".join(f"{phase} {took:.0f}" for phase, took in read[name]["phases"].items())
-        )
-    rows: list[Row] = []
-    for target in [*dict.fromkeys(targets), "all"]:
-        mine = targets == target if target != "all" else np.ones(len(targets), bool)
-        ours, usual = (difference(taken, "again", key, mine) for key in ("intrinsic", "usual"))
-        median, p90 = np.quantile(abs(ours), [0.5, 0.9])
-        text = (
-            f"median {median:.2%}, p90 {p90:.2%} (back to back {np.quantile(abs(usual), 0.9):.2%})"
-        )
-        rows.append(
-            (f"repeats, {target}, {threads} thread(s)", text, bool(median <= 0.01 and p90 <= 0.03))
-        )
-    everything = np.ones(len(targets), bool)
-    for name in ("bursts", "bandwidth"):
-        ours, usual = (difference(taken, name, key, everything) for key in ("intrinsic", "usual"))
-        bias, p90, theirs = ours.mean(), np.quantile(abs(ours), 0.9), np.quantile(abs(usual), 0.9)
-        text = f"bias {bias:+.2%}, p90 {p90:.2%}, {flagged[name]:.0%} flagged"
-        met = abs(bias) <= 0.02 and p90 <= 0.06 and flagged[name] > 0.9
-        rows.append((f"under {name}, {threads} thread(s)", text, bool(met)))
-        text = f"p90 {theirs:.2%} back to back, {theirs / p90:.1f} times ours"
-        rows.append(
-            (
-                f"under {name} beside the usual way, {threads} thread(s)",
-                text,
-                bool(theirs >= 5 * p90),
-            )
-        )
+def judge(out: Path, threads: int, loaded: tuple[str, ...]) -> list[Row]:
+    names = (*QUIET, *loaded)
+    read = {name: json.loads((out / f"{name}-{threads}.json").read_text()) for name in names}
+    for name in names:
+        describe(f"{name}@{threads}", read[name])
+    targets = column(read["quiet"], "target")
+    rows = [
+        repeats(f"{target}, {threads} thread(s)", read, targets == target)
+        for target in dict.fromkeys(targets)
+    ]
+    rows.append(repeats(f"all, {threads} thread(s)", read, np.ones(len(targets), bool)))
+    for name in loaded:
+        rows += disturbed(name, threads, read)
     return rows
+
+
+def describe(title: str, campaign: dict[str, Any]) -> None:
+    visits, quiet = (int(column(campaign, key).sum()) for key in ("visits", "quiet"))
+    ms = column(campaign, "intrinsic")
+    phases = ", ".join(f"{phase} {took:.0f}" for phase, took in campaign["phases"].items())
+    print(
+        f"{title}: {campaign['seconds']:.0f} s ({phases}), {visits} visits, {quiet} undisturbed, "
+        f"{share_flagged(campaign):.0%} flagged; {ms.min():.2f} to {ms.max():.1f} ms"
+    )
+
+
+def repeats(title: str, read: Any, mine: Any) -> Row:
+    ours, usual = (difference(read, "again", key)[mine] for key in ("intrinsic", "usual"))
+    median, p90 = np.quantile(abs(ours), [0.5, 0.9])
+    theirs = np.quantile(abs(usual), [0.5, 0.9])
+    text = f"median {median:.2%}, p90 {p90:.2%} (back to back {theirs[0]:.2%}, {theirs[1]:.2%})"
+    return f"repeats, {title}", text, bool(median <= 0.01 and p90 <= 0.03)
+
+
+def disturbed(name: str, threads: int, read: Any) -> list[Row]:
+    """Under a load, against quiet."""
+    ours, usual = (difference(read, name, key) for key in ("intrinsic", "usual"))
+    bias, p90, theirs = ours.mean(), np.quantile(abs(ours), 0.9), np.quantile(abs(usual), 0.9)
+    flagged, title = share_flagged(read[name]), f"under {name}, {threads} thread(s)"
+    met = abs(bias) <= 0.02 and p90 <= 0.06 and flagged > 0.9
+    beside = f"p90 {theirs:.2%} back to back, {theirs / p90:.1f} times ours"
+    return [
+        (title, f"bias {bias:+.2%}, p90 {p90:.2%}, {flagged:.0%} flagged", bool(met)),
+        (f"{title}, beside the usual way", beside, bool(theirs >= 5 * p90)),
+    ]
 
 
 def column(campaign: dict[str, Any], key: str) -> np.ndarray[Any, Any]:
@@ -300,8 +304,8 @@ def share_flagged(campaign: dict[str, Any]) -> float:
     return float(np.mean([bool(row["warnings"]) for row in campaign["rows"]]))
 
 
-def difference(taken: Any, name: str, key: str, mine: Any) -> np.ndarray[Any, Any]:
-    return taken[name][key][mine] / taken["quiet"][key][mine] - 1
+def difference(read: Any, name: str, key: str) -> np.ndarray[Any, Any]:
+    return column(read[name], key) / column(read["quiet"], key) - 1
 
 
 def parse() -> argparse.Namespace:
@@ -309,7 +313,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("cutonce-repeatability"))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
     parser.add_argument("--quick", action="store_true", help="6 encoders, 10 s apart, for a look")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--campaign", help=argparse.SUPPRESS)
