@@ -6,9 +6,9 @@
 onnxruntime, OpenVINO and torch in fp32. Each campaign is a process of its own with a store of its own:
 `quiet` and, 3 minutes after its end, `again`; `bursts` while another process keeps one core busy for 5
 of every 10 seconds; `bandwidth` while another streams memory in the same rhythm (these two with the first
-of --threads alone). Beside each campaign the usual way: every encoder in turn, 10 warm-ups, 100 runs, median. Then `cutonce measure --strict` under a
-load that does not pause. Interrupted, the same call with the same --out goes on where it stopped. Prints
-PASS or MISS per target:
+of --threads alone). Beside each campaign the usual way: every encoder in turn, 10 warm-ups, 100 runs,
+median. Then `cutonce measure --strict` under a load that does not pause. Interrupted, the same call with
+the same --out goes on where it stopped. Prints PASS or MISS per target:
 
 - again against quiet, |difference| of the intrinsic latency: median <= 1 %, p90 <= 3 %;
 - bursts and bandwidth against quiet, signed: mean within 2 %, p90 of |difference| <= 6 %, flagged;
