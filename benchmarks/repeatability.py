@@ -61,6 +61,7 @@ LOADS = {
     "never": "while True: pass",
 }
 APART = 180.0  # seconds between the end of `quiet` and the begin of `again`
+LOADED_BYTES = 8 * 2**30  # everything, so that a visit to each is never far from a visit to another
 SPREAD = 200.0  # seconds over which the visits of a campaign are spread at least
 WARM_UPS, RUNS = 10, 100
 USUAL = f"""
@@ -174,6 +175,7 @@ def measure(out: Path, name: str, threads: int, quick: bool) -> None:
             campaign=name,
             seed=threads,
             starts=STARTS,
+            loaded_bytes=LOADED_BYTES,
             spread_seconds=SPREAD / 4 if quick else SPREAD,
         )
     seconds = time.time() - began

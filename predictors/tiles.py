@@ -16,7 +16,8 @@ from deploy.architecture import Architecture, FeedForward
 CANDIDATES = (8, 16, 32, 64)
 BASE = 512  # a multiple of twice every candidate
 LAYERS = 2
-JUMP = 0.005  # the least rise of a whole encoder that counts; growing by one column costs 0.2 %
+COLUMN = 0.002  # by which a whole encoder grows with one column more, without any tile
+JUMP = 0.005  # the least rise that is taken for a tile's
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Probe:
 
     @property
     def jumps(self) -> bool:
-        return self.ratio is not None and self.ratio[1] > 1 + JUMP
+        if self.ratio is None:
+            return False
+        value, low, _ = self.ratio
+        return value > 1 + JUMP and low > 1 + COLUMN
 
     def to_json(self) -> dict[str, Any]:
         ratio, low, high = self.ratio or (None, None, None)

@@ -27,7 +27,7 @@ from profiler.statistics import LEAST_VISITS
 from profiler.store import Store
 from profiler.stretch import Stretch
 
-LOADED_BYTES = 2 * 2**30  # of files loaded at once; more jobs than fit are measured block by block
+LOADED_BYTES = 2 * 2**30
 KNOWN_READINGS = 2000  # of earlier campaigns that the gate goes by: about an hour of measuring
 STARTS = 2  # of the processes, which is sound
 VISITS = 30  # undisturbed ones, which is sound
@@ -52,6 +52,7 @@ def run_campaign(
     visits: int = VISITS,
     least: int | None = None,
     starts: int = 1,
+    loaded_bytes: int = LOADED_BYTES,
     spread_seconds: float = 0.0,
     stop: Callable[[], bool] = _never,
     failed: Callable[[Job, DeviceError], None] | None = None,
@@ -68,6 +69,7 @@ def run_campaign(
         least: undisturbed visits after which a job is done where its lowest three agree within 1 %;
             two thirds of ``visits``, and no less than 9, where not given.
         starts: of the processes, over which the visits are split; :data:`STARTS` is sound.
+        loaded_bytes: of files that are loaded at once; what does not fit is measured block by block.
         spread_seconds: time over which the visits to real targets are spread at least, since a slow
             episode of the machine may last longer than all the work.
         stop: asked after every visit; True ends the campaign with what there is.
@@ -89,7 +91,7 @@ def run_campaign(
     gates: dict[str, Gate] = {}
     rng = np.random.default_rng(seed)
     stopped = False
-    for part in _parts(subjects, starts):
+    for part in _parts(subjects, starts, loaded_bytes):
         gap = spread_seconds * part.share / max(1, part.visits - 1)
         with Crew(part.subjects, store, campaign, lambda s, e: failures.append((s.job, e))) as crew:
             rounds = _Rounds(crew, part.subjects, store, gates, gap, pause)
@@ -226,22 +228,22 @@ class _Part:
     share: float
 
 
-def _parts(subjects: Sequence[Subject], starts: int) -> Iterator[_Part]:
+def _parts(subjects: Sequence[Subject], starts: int, loaded_bytes: int) -> Iterator[_Part]:
     """Start after start, and block after block in each; only who still wants visits by then."""
     for start in range(1, starts + 1):
         for subject in subjects:
             subject.goal = math.ceil(subject.wanted * start / starts)
-        blocks = list(_blocks([subject for subject in subjects if subject.wants]))
+        blocks = list(_blocks([s for s in subjects if s.wants], loaded_bytes))
         for block in blocks:
             yield _Part(block, math.ceil(block[0].wanted / starts), 1 / (starts * len(blocks)))
 
 
-def _blocks(subjects: Sequence[Subject]) -> Iterator[list[Subject]]:
+def _blocks(subjects: Sequence[Subject], loaded_bytes: int) -> Iterator[list[Subject]]:
     block: list[Subject] = []
     size = 0
     for subject in subjects:
         weight = subject.job.size_bytes
-        if block and size + weight > LOADED_BYTES:
+        if block and size + weight > loaded_bytes:
             yield block
             block, size = [], 0
         block.append(subject)

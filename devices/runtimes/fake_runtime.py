@@ -27,7 +27,7 @@ SEED_VARIABLE = "CUTONCE_FAKE_SEED"
 BYTES = {"fp32": 4, "int8": 1}
 _COMPUTES = {"fp32": "f32", "int8": "int8"}
 _SLOWER = 1.5
-_EPISODE, _QUIET = (15.0, 60.0), 135.0  # in runs or milliseconds, whichever is longer
+_EPISODE, _QUIET = (40.0, 160.0), 300.0  # in runs or milliseconds, whichever is longer
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,18 @@ class FakeSession:
         # wherever two files are compared.
         own = zlib.crc32(json.dumps([costs, threads], sort_keys=True).encode())
         self._rng = np.random.default_rng([seed, 2, own])
+        self._asked: Arrays | None = None
+        self._answers: list[np.ndarray[Any, Any]] = []
         self._now = 0
         self._slow_from = self._slow_until = 0.0
 
     def run(self, inputs: Arrays) -> list[np.ndarray[Any, Any]]:
-        answers = self._session.run(inputs)
+        if inputs is not self._asked:  # only the clock tells one run from the next
+            self._asked, self._answers = inputs, self._session.run(inputs)
         batch, length = inputs["input_ids"].shape
         exact = fake_milliseconds(self._costs, self._physics, self._threads, batch, length)
         self._now += round(1e6 * exact * self._disturbance(exact))
-        return answers
+        return self._answers
 
     def _disturbance(self, exact: float) -> float:
         """Episodes last for whole visits, so no minimum over a visit's runs sees through them."""

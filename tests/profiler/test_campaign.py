@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import psutil
@@ -162,14 +162,13 @@ def test_jobs_that_are_alike_are_measured_once(jobs: Jobs, store: Store, tmp_pat
     assert measured[0] == measured[2] != measured[1]
 
 
-def test_blocks_bound_what_is_loaded_at_once(
-    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_bound_what_is_loaded_at_once(jobs: Jobs, store: Store) -> None:
     asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
-    monkeypatch.setattr(campaign, "LOADED_BYTES", 1)
-    subjects = campaign._subjects(asked, {}, 2, 2)
-    assert [len(block) for block in campaign._blocks(subjects)] == [1, 1, 1, 1]
-    run_campaign(asked, store=store, campaign="c", seed=0, visits=2)
+    measured = run_campaign(
+        asked, store=store, campaign="c", seed=0, visits=2, least=2, loaded_bytes=1
+    )
+    spans = sorted((m.visits[0].started, m.visits[-1].started) for m in measured)
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
     assert counts(store) == [2, 2, 2, 2]
 
 
@@ -245,10 +244,9 @@ def test_a_slow_memory_disturbs_only_what_the_cache_does_not_hold(
     small, large = jobs("fake/fake/fp32@1")
     sizes = {small.path: 1, large.path: 2**40}
     monkeypatch.setattr(Job, "size_bytes", property(lambda self: sizes[self.path]))
-    monkeypatch.setattr(campaign, "LOADED_BYTES", 2**60)
     gated((), (gate.SLOW_MEMORY,), (gate.SLOW_MEMORY,))
     one, other = run_campaign(
-        [real(small), real(large)], store=store, campaign="c", seed=0, visits=2
+        [real(small), real(large)], store=store, campaign="c", seed=0, visits=2, loaded_bytes=2**60
     )
     assert all(visit.quiet for visit in one.visits)
     assert sum(not visit.quiet for visit in other.visits) == 1
@@ -281,12 +279,11 @@ def test_it_stops_when_its_caller_says_so(jobs: Jobs, store: Store) -> None:
     assert sum(len(m.visits) for m in measured) == 6
 
 
-def test_visits_are_split_over_starts_of_the_process(
-    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(campaign, "LOADED_BYTES", 1)  # a block for each job
+def test_visits_are_split_over_starts_of_the_process(jobs: Jobs, store: Store) -> None:
     asked = jobs("fake/fake/fp32@1")
-    measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=7, starts=3)
+    measured = run_campaign(
+        asked, store=store, campaign="c", seed=0, visits=7, starts=3, loaded_bytes=1
+    )
     order = sorted(
         (visit.started, visit.process, i) for i, m in enumerate(measured) for visit in m.visits
     )

@@ -37,8 +37,7 @@ def test_our_own_work_disturbs_nobody() -> None:
         ({"busy": 5.9}, gate.LOADED),
         ({"steal": 0.05}, gate.STOLEN),
         ({"throttled": 1.0}, gate.THROTTLED),
-        ({"compute": 1.16}, gate.SLOW_COMPUTE),
-        ({"memory": 30.5}, gate.SLOW_MEMORY),
+        ({"compute": 1.03}, gate.SLOW_COMPUTE),
     ],
 )
 def test_each_cause_is_told(changes: dict[str, float], cause: str) -> None:
@@ -52,6 +51,14 @@ def test_a_canary_taints_the_stretches_on_both_sides() -> None:
     assert opened.add(replace(calm(4), compute=1.2)) == (gate.SLOW_COMPUTE,)
     assert opened.add(calm(5)) == (gate.SLOW_COMPUTE,)
     assert opened.add(calm(6)) == ()
+
+
+def test_a_memory_that_stays_slow_is_told_and_a_flicker_is_not() -> None:
+    opened = Gate()
+    for second in range(9):
+        opened.add(calm(second))
+    slow = [replace(calm(second), memory=23.0) for second in range(9, 14)]
+    assert [opened.add(reading) for reading in slow] == [(), (), *[(gate.SLOW_MEMORY,)] * 3]
 
 
 def test_what_the_machine_does_not_tell_disturbs_nothing() -> None:
