@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.architecture import Architecture, uniform
-from devices.errors import ModelError, UsageError
+from devices.errors import UsageError
+from elastic.families import family_of
 
 SHAPE = re.compile(r"L(\d+)-H(\d+)-A(\d+)-F(\d+)", re.IGNORECASE)
 
@@ -44,10 +45,6 @@ def _from_data(data: Any, path: Path) -> Architecture:
         )
     if "architecture" in data:
         return Architecture.from_json(data["architecture"])
-    if data.get("model_type") == "bert":
-        from elastic.families.bert import architecture_of_config
-
-        return architecture_of_config(data)
     if "model_type" in data:
-        raise ModelError(f"{path} describes a {data['model_type']!r} model; supported: bert.")
+        return family_of(data, str(path)).architecture(data)
     return Architecture.from_json(data)

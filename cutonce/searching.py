@@ -16,20 +16,23 @@ from cutonce.runs import DENSE
 from cutonce.setting import Setting
 from cutonce.subnets import read_record, save_subnet
 from cutonce.tasks import predict_with
+from deploy.encoder import Encoder
 from devices.files import write_json
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance import IMPORTANCES
 from elastic.recipes.distil import Lesson, distil
+from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.deployment import Deployment
 from elastic.search.knapsack import front
 from elastic.search.loop import Cut, cut_to_budgets
 from elastic.search.sensitivity import kl, module_errors
-from elastic.space import WIDTH_STEP, SearchSpace, chain_text
+from elastic.space import WIDTH_STEP, Chain, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
 IMPORTANCE_EXAMPLES = 512
 SENSITIVITY_EXAMPLES = 256
+RECONSTRUCTION_EXAMPLES = 512
 FRONT_POINTS = 8
 
 
@@ -181,7 +184,7 @@ def evaluate_front(
 def recover(
     setting: Setting, elastic: ElasticEncoder, space: SearchSpace, errors: Errors, cuts: list[Cut]
 ) -> list[str]:
-    """Extract, briefly distil and save the chosen network of every budget; returns their names."""
+    """Extract, refit, briefly distil and save the chosen network of every budget; returns their names."""
     names = []
     lesson: Lesson | None = None
     for cut in cuts:
@@ -192,7 +195,7 @@ def recover(
         chain = chain_text(space.chain(choice))
         if directory.exists() and (read_record(directory) or {}).get("chain") == chain:
             continue
-        student = elastic.extract(space.chain(choice))
+        student = _refitted(setting, elastic, space.chain(choice), name)
         if not cut.keeps_dense and setting.epochs > 0:
             with progress(f"distilling {name}") as advance:
                 lesson = lesson or Lesson(setting.model.encoder, setting.task)
@@ -216,3 +219,13 @@ def recover(
             task=setting.task,
         )
     return names
+
+
+def _refitted(setting: Setting, elastic: ElasticEncoder, chain: Chain, name: str) -> Encoder:
+    """The sub-network with weights that make up for what was cut, as far as a closed form can."""
+    student = elastic.extract(chain)
+    if chain != elastic.architecture.operators:
+        with progress(f"refitting {name}"):
+            batches = setting.task.batches("train", limit=RECONSTRUCTION_EXAMPLES)
+            reconstruct(elastic.dense, student, chain, batches)
+    return student

@@ -18,6 +18,7 @@ from devices.errors import UsageError
 
 SCHEMA = 1
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
+POOLERS = ("tanh", "gelu", "relu")
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -125,6 +126,7 @@ class Architecture:
         operators: the chain of sub-layers, first to last.
         labels: outputs of the classification head (pooler and linear layer on the first token);
             0 means no head: the output is the last hidden state of the first token.
+        pooler: activation between the two layers of the head.
         norm_eps: epsilon of every LayerNorm.
     """
 
@@ -135,9 +137,14 @@ class Architecture:
     token_types: int = 2
     labels: int = 0
     norm_eps: float = 1e-12
+    pooler: str = "tanh"
 
     def __post_init__(self) -> None:
         _positive(self, "vocabulary", "hidden", "positions", "token_types")
+        if self.pooler not in POOLERS:
+            raise UsageError(
+                f"Pooler activation {self.pooler!r} is not supported; use one of {', '.join(POOLERS)}."
+            )
         object.__setattr__(self, "operators", tuple(self.operators))
 
     @cached_property
@@ -196,7 +203,14 @@ class Architecture:
 
 
 def uniform(
-    layers: int, hidden: int, heads: int, width: int, *, vocabulary: int = 30522, **rest: Any
+    layers: int,
+    hidden: int,
+    heads: int,
+    width: int,
+    *,
+    activation: str = "gelu",
+    vocabulary: int = 30522,
+    **rest: Any,
 ) -> Architecture:
     """The ordinary BERT shape: ``layers`` times attention and feed-forward.
 
@@ -206,5 +220,5 @@ def uniform(
         raise UsageError(
             f"Hidden size {hidden} is not a multiple of {heads} heads; change one of them."
         )
-    layer = (Attention(heads, hidden // heads), FeedForward(width))
+    layer = (Attention(heads, hidden // heads), FeedForward(width, activation))
     return Architecture(vocabulary=vocabulary, hidden=hidden, operators=layer * layers, **rest)

@@ -17,6 +17,7 @@ from devices.errors import ModelError, UsageError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPE = "cutonce-encoder"
+_POOLERS = {"tanh": nn.Tanh(), "gelu": nn.GELU(), "relu": nn.ReLU()}
 
 
 class Encoder(nn.Module):
@@ -95,7 +96,8 @@ class Encoder(nn.Module):
         first = states[:, 0]
         if not self.architecture.labels:
             return first
-        logits: Tensor = self.classifier(self.dropout(self.pooler(first).tanh()))
+        pooled = _POOLERS[self.architecture.pooler](self.pooler(first))
+        logits: Tensor = self.classifier(self.dropout(pooled))
         return logits
 
     @property

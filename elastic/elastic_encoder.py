@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from deploy.architecture import Architecture, Operator
 from deploy.encoder import Encoder
-from deploy.layers import AttentionLayer
+from deploy.layers import AttentionLayer, FeedForwardLayer
 from devices.errors import UsageError
-from elastic.masks import Layer, scaled, skipped
+from elastic.masks import Layer, gathering, scaled, skipped
 from elastic.space import Chain, resized, size_of
 
 Importance = Sequence[np.ndarray[Any, Any]]
@@ -33,18 +33,17 @@ class ElasticEncoder(nn.Module):
         importance: per position; None keeps the order that the encoder has.
 
     Raises:
-        UsageError: a sub-layer is not elastic, or the importance is not of this encoder.
+        UsageError: the importance is not of this encoder.
     """
 
     def __init__(self, encoder: Encoder, importance: Importance | None = None) -> None:
         super().__init__()
-        for operator in encoder.architecture.operators:
-            size_of(operator)  # raises where it has none
         self.dense = copy.deepcopy(encoder).eval()
         if importance is not None:
             _check_importance(importance, encoder.architecture)
             for layer, values in zip(self.dense.operators, importance, strict=True):
-                _reorder(layer, np.argsort(-np.asarray(values), kind="stable"))
+                if isinstance(layer, (AttentionLayer, FeedForwardLayer)):
+                    _reorder(layer, np.argsort(-np.asarray(values), kind="stable"))
 
     @property
     def architecture(self) -> Architecture:
@@ -74,8 +73,9 @@ class ElasticEncoder(nn.Module):
                 if operator is None:
                     stack.enter_context(skipped(layer))
                 elif operator != dense:
-                    units = torch.arange(size_of(dense), device=layer.norm.weight.device)
-                    mask = (units < size_of(operator)).to(layer.norm.weight.dtype)
+                    like = gathering(layer).weight
+                    units = torch.arange(size_of(dense), device=like.device)
+                    mask = (units < size_of(operator)).to(like.dtype)
                     stack.enter_context(scaled(layer, mask))
             yield
 
@@ -130,14 +130,14 @@ def _check_importance(importance: Importance, architecture: Architecture) -> Non
         )
 
 
-def _linears(layer: Layer) -> tuple[list[nn.Linear], nn.Linear]:
+def _linears(layer: AttentionLayer | FeedForwardLayer) -> tuple[list[nn.Linear], nn.Linear]:
     """The linear layers whose rows belong to units, and the one whose columns do."""
     if isinstance(layer, AttentionLayer):
         return [layer.query, layer.key, layer.value], layer.output
     return [layer.up, *([] if layer.gate is None else [layer.gate])], layer.down
 
 
-def _reorder(layer: Layer, order: np.ndarray[Any, Any]) -> None:
+def _reorder(layer: AttentionLayer | FeedForwardLayer, order: np.ndarray[Any, Any]) -> None:
     """Put the units of ``layer`` into ``order``; what it computes stays the same."""
     spreading, gathering = _linears(layer)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Masks on the units of a sub-layer: heads of an attention, neurons of a feed-forward."""
+"""Masks on the units of a sub-layer: heads of an attention, neurons of a feed-forward, or all of it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,28 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deploy.layers import AttentionLayer, FeedForwardLayer
+from deploy.layers import (
+    AttentionLayer,
+    FeedForwardLayer,
+    ProjectionLayer,
+    SeparableConvolutionLayer,
+)
 
-Layer = AttentionLayer | FeedForwardLayer
+Layer = AttentionLayer | FeedForwardLayer | SeparableConvolutionLayer | ProjectionLayer
 
 
 def gathering(layer: Layer) -> nn.Linear:
-    """The linear layer whose input is the units' outputs, side by side."""
-    return layer.output if isinstance(layer, AttentionLayer) else layer.down
+    """The linear layer whose input is the units' outputs, side by side; a convolution or projection is
+    one unit."""
+    match layer:
+        case AttentionLayer():
+            return layer.output
+        case FeedForwardLayer():
+            return layer.down
+        case SeparableConvolutionLayer():
+            return layer.pointwise
+        case ProjectionLayer():
+            return layer.linear
 
 
 @contextmanager

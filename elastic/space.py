@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from deploy.architecture import Architecture, Attention, FeedForward, Operator
+from deploy.architecture import Architecture, Attention, FeedForward, Operator, Projection
 from devices.errors import UsageError
 
 SCHEMA = 1
@@ -42,27 +42,18 @@ class SearchSpace:
     ) -> Self:
         """Every number of heads, ``width_levels`` widths, and the dropped sub-layer.
 
-        Widths fall geometrically to a sixteenth of the dense one, rounded to multiples of
-        ``width_step``, the tile below which a narrower matrix is not faster.
+        A convolution is kept or dropped, a projection is kept. Widths fall geometrically to a sixteenth
+        of the dense one, rounded to multiples of ``width_step``, the tile below which a narrower matrix
+        is not faster.
 
-        Raises UsageError where a step or level count is below 1, or an operator is not elastic.
+        Raises UsageError where a step or level count is below 1.
         """
         if width_step < 1 or width_levels < 1:
             raise UsageError(
                 f"Width step {width_step} and width levels {width_levels} must be at least 1."
             )
-        sizes = [
-            range(op.heads, 0, -1)
-            if isinstance(op, Attention)
-            else _widths(size_of(op), width_step, width_levels)
-            for op in dense.operators
-        ]
-        return cls(
-            dense,
-            tuple(
-                _choices(op, [*some, 0]) for op, some in zip(dense.operators, sizes, strict=True)
-            ),
-        )
+        sizes = (_sizes(operator, width_step, width_levels) for operator in dense.operators)
+        return cls(dense, tuple(map(_choices, dense.operators, sizes)))
 
     @property
     def size(self) -> int:
@@ -120,10 +111,8 @@ class SearchSpace:
 
 
 def size_of(operator: Operator | None) -> int:
-    """Heads of an attention, width of a feed-forward, 0 where the sub-layer is dropped.
-
-    Raises UsageError for an operator of another kind.
-    """
+    """Heads of an attention, width of a feed-forward, 1 for what is whole or not there at all, 0 where
+    the sub-layer is dropped."""
     match operator:
         case None:
             return 0
@@ -131,24 +120,17 @@ def size_of(operator: Operator | None) -> int:
             return operator.heads
         case FeedForward():
             return operator.width
-    raise _rigid(operator)
+    return 1
 
 
 def resized(operator: Operator, size: int) -> Operator:
-    """The same operator with another number of heads, or width; raises UsageError as :func:`size_of`."""
+    """The same operator with another number of heads, or width; others stay as they are."""
     match operator:
         case Attention():
             return replace(operator, heads=size)
         case FeedForward():
             return replace(operator, width=size)
-    raise _rigid(operator)
-
-
-def _rigid(operator: Operator) -> UsageError:
-    return UsageError(
-        f"{operator!r} has no size that could vary; an elastic encoder is made of attention and "
-        "feed-forward."
-    )
+    return operator
 
 
 def chain_text(chain: Chain) -> list[str]:
@@ -158,6 +140,17 @@ def chain_text(chain: Chain) -> list[str]:
 
 def _choices(operator: Operator, sizes: Iterable[int]) -> Chain:
     return tuple(resized(operator, size) if size else None for size in sizes)
+
+
+def _sizes(operator: Operator, step: int, levels: int) -> list[int]:
+    match operator:
+        case Attention():
+            return [*range(operator.heads, -1, -1)]
+        case FeedForward():
+            return [*_widths(operator.width, step, levels), 0]
+        case Projection():
+            return [1]
+    return [1, 0]
 
 
 def _widths(dense: int, step: int, levels: int) -> list[int]:

@@ -62,8 +62,11 @@ class Stack:
 def plan_stacks(dense: Architecture) -> list[Stack]:
     """A stack for every kind of operator and size, around one dense encoder of plain operators."""
     bare = replace(dense, operators=(), labels=0)
-    base = bare.with_operators(dense.operators[:2])
-    chains = [*_operators(dense), (Projection(max(1, dense.hidden // 2)), Projection(dense.hidden))]
+    kinds = [op.kind for op in dense.operators]
+    context = 1 + kinds.index(FeedForward.kind) if FeedForward.kind in kinds else len(kinds)
+    base = bare.with_operators(dense.operators[:context])
+    hidden = base.widths[-1]
+    chains = [*_operators(dense), (Projection(max(1, hidden // 2)), Projection(hidden))]
     return [
         Stack("embedding", bare, None),
         Stack("head", replace(bare, labels=2), bare),
@@ -107,7 +110,7 @@ def operator_table(
         found = stack.milliseconds(took)
         if found is not None:
             ms, low, high = found
-            hidden = stack.tall.hidden
+            hidden = stack.tall.widths[-1]
             rows.append(
                 {"operator": stack.name, "hidden": hidden, "ms": ms, "interval": [low, high]}
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.architecture import Architecture, Operator
+from deploy.architecture import Architecture, Operator, Projection
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.cost_table import CostTable
@@ -113,13 +113,12 @@ class LatencyPredictor:
     def table(
         self, base: Architecture, choices: Sequence[Sequence[Operator | None]], workload: Workload
     ) -> CostTable:
-        """Cost of every choice at every position of ``base``, whose own chain is not looked at."""
-        law = self._law
-        rows = tuple(
-            np.stack([law.features.operator(op, base.hidden, workload) for op in position])
-            for position in choices
-        )
-        return CostTable(law, np.sum(law.features.ends(base, workload), axis=0), rows)
+        """Cost of every choice at every position of ``base``, whose own chain tells the head's width."""
+        law, hidden, rows = self._law, base.hidden, []
+        for position in choices:
+            rows.append(np.stack([law.features.operator(op, hidden, workload) for op in position]))
+            hidden = next((op.to for op in position if isinstance(op, Projection)), hidden)
+        return CostTable(law, np.sum(law.features.ends(base, workload), axis=0), tuple(rows))
 
     def calibrated(self, factor: float) -> LatencyPredictor:
         """This predictor with all milliseconds multiplied by ``factor``.

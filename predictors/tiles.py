@@ -56,7 +56,8 @@ def plan_probes(dense: Architecture) -> list[Probe]:
     """One pair of feed-forward encoders, as wide as ``dense``, for each candidate tile."""
 
     def encoder(width: int) -> Architecture:
-        return replace(dense, operators=(FeedForward(width),) * LAYERS, labels=0)
+        operators = (FeedForward(width),) * LAYERS
+        return replace(dense, hidden=dense.widths[-1], operators=operators, labels=0)
 
     return [Probe(tile, encoder(BASE + tile), encoder(BASE + tile + 1)) for tile in CANDIDATES]
 

@@ -37,7 +37,7 @@ def measure(
     """Statistics of ``model`` on every target, with the raw visits and warnings.
 
     Args:
-        model: directory or hub name of a BERT checkpoint, or of a cutonce encoder.
+        model: directory or hub name of a checkpoint, or of a cutonce encoder.
         targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
         out: write the result there too, as JSON.
 

@@ -33,6 +33,7 @@ def search(
     length: int = 128,
     rounds: int = 4,
     epochs: float = 2.0,
+    post_training: bool = False,
     visits: int = 30,
     store: Path | None = None,
     out: Path = Path("cutonce-run"),
@@ -41,13 +42,14 @@ def search(
     """One sub-network per budget, with the evidence; written to ``out``.
 
     Args:
-        model: directory or hub name of a BERT checkpoint, or of a cutonce encoder.
+        model: directory or hub name of a checkpoint, or of a cutonce encoder.
         budgets: ``TARGET=4ms[:p90]`` or ``TARGET=0.7x[:p90]``.
         data, text, text_pair, label, evaluation, task, max_length: the task; without ``label`` only
             the agreement with the dense model is reported.
         batch, length: the workload that the budgets are about.
         rounds: decodings per budget at most.
-        epochs: of distillation for each chosen network; 0 leaves the weights as they were cut.
+        epochs: of distillation for each chosen network, after its weights were refitted in closed form.
+        post_training: no training at all: the refitted weights are what is left.
         visits: per configuration and measurement.
 
     Raises:
@@ -67,6 +69,8 @@ def search(
 
     require_at_least(1, rounds=rounds, visits=visits)
     require_at_least(0, epochs=epochs)
+    if post_training:
+        epochs = 0.0
     parsed = tuple(dict.fromkeys(Budget.parse(text) for text in budgets))
     request: dict[str, Any] = {
         "model": str(model),
@@ -133,7 +137,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=int, default=4, help="decodings per budget at most (default 4)"
     )
-    parser.add_argument("--epochs", type=float, default=2.0, help="of distillation (default 2)")
+    training = parser.add_mutually_exclusive_group()
+    training.add_argument("--epochs", type=float, default=2.0, help="of distillation (default 2)")
+    training.add_argument(
+        "--post-training", action="store_true", help="no training: refit in closed form alone"
+    )
     parser.add_argument("--out", type=Path, default=Path("cutonce-run"), help="run directory")
 
 
@@ -146,6 +154,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         length=args.length,
         rounds=args.rounds,
         epochs=args.epochs,
+        post_training=args.post_training,
         visits=args.visits,
         store=args.store,
         out=args.out,

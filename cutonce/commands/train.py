@@ -1,6 +1,6 @@
 """Train a model: fine-tune or pre-shape a dense BERT, or distil a sub-network.
 
---recipe dense fine-tunes the BERT checkpoint MODEL, or trains one from scratch where MODEL is a shape
+--recipe dense fine-tunes the checkpoint MODEL, or trains one from scratch where MODEL is a shape
 such as L6-H256-A4-F1024 (with --tokenizer), and writes an ordinary Hugging Face directory.
 --recipe distil trains the sub-network MODEL towards --teacher. Interrupted, the same command goes on
 from its last checkpoint.
@@ -46,7 +46,7 @@ def train(
     """Train, write the model to ``out``, and score it on the report split.
 
     Args:
-        model: a BERT checkpoint, a shape to train from scratch, or (distil) a sub-network.
+        model: a checkpoint, a shape to train from scratch, or (distil) a sub-network.
         data, text, text_pair, label, evaluation, task, max_length: the task.
         tokenizer: directory or hub name; default: the model's own.
         teacher: the dense model that a sub-network is distilled from.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,18 @@ from devices.registry import Registry
 
 if TYPE_CHECKING:
     from deploy.encoder import Encoder
+    from elastic.families.family import Family
 
-FAMILIES = Registry("model type", {"bert": "elastic.families.bert:load_bert"})
-"""By the ``model_type`` of transformers; each entry reads a directory into an Encoder."""
+FAMILIES = Registry(
+    "model type",
+    {
+        "bert": "elastic.families.bert:FAMILY",
+        "roberta": "elastic.families.roberta:FAMILY",
+        "distilbert": "elastic.families.distilbert:FAMILY",
+        "electra": "elastic.families.electra:FAMILY",
+    },
+)
+"""By the ``model_type`` of transformers."""
 
 OWN_TYPE = "cutonce-encoder"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -56,7 +66,7 @@ def load(model: str | Path) -> LoadedModel:
 
         encoder = Encoder.from_pretrained(directory)
     else:
-        encoder = _family(kind, directory)(directory)
+        encoder = family_of(config, str(directory)).load(directory)
     has_tokenizer = any((directory / name).is_file() for name in _TOKENIZER_FILES)
     return LoadedModel(encoder, directory if has_tokenizer else None, str(model))
 
@@ -93,11 +103,13 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def _family(kind: Any, directory: Path) -> Any:
+def family_of(config: Mapping[str, Any], source: str) -> Family:
+    """The family of a config.json of transformers; raises ModelError where it is not supported."""
     try:
-        return FAMILIES.get(str(kind))
+        family: Family = FAMILIES.get(str(config.get("model_type")))
     except UnknownName as error:
-        raise ModelError(f"{directory} cannot be read. {error}") from error
+        raise ModelError(f"{source} cannot be read. {error}") from error
+    return family
 
 
 def _fetch(name: str) -> Path:

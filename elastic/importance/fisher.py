@@ -22,26 +22,24 @@ import torch
 from torch import Tensor
 
 from deploy.encoder import Encoder
-from devices.errors import UsageError
 from devices.runtimes import Arrays
+from elastic.importance.likelihood import Labels, Likelihood
 from elastic.masks import scaled
 from elastic.space import size_of
 from elastic.tensors import evaluating, tensors
 
 
 def fisher(
-    encoder: Encoder, batches: Sequence[Arrays], *, seed: int = 0
+    encoder: Encoder, batches: Sequence[Arrays], *, seed: int = 0, labels: Labels | None = None
 ) -> list[np.ndarray[Any, Any]]:
     """½ E[g²] of every head and neuron, in nats: float64 [heads] or [width] per position.
 
-    An encoder with fewer than two labels has no distribution over classes; there p is a Gaussian
-    of unit variance around its output, whose F is JᵀJ, estimated by random signs (Hutchinson).
+    Args:
+        labels: with them F is the empirical Fisher, of the examples' own labels.
 
-    Raises UsageError where there is no batch.
+    Raises UsageError as :class:`~elastic.importance.likelihood.Likelihood` does.
     """
-    if not batches:
-        raise UsageError("Importance needs at least one batch of examples; none was given.")
-    generator = torch.Generator().manual_seed(seed)
+    likelihood = Likelihood(encoder, batches, seed, labels)
     sizes = [size_of(operator) for operator in encoder.architecture.operators]
     totals = [np.zeros(size) for size in sizes]
     if not totals:
@@ -50,14 +48,14 @@ def fisher(
     with evaluating(encoder), torch.enable_grad():
         for batch in batches:
             count += len(batch["input_ids"])
-            gradients = _gradients(encoder, tensors(batch, encoder), sizes, generator)
+            gradients = _gradients(encoder, tensors(batch, encoder), sizes, likelihood)
             for total, gradient in zip(totals, gradients, strict=True):
                 total += gradient.double().square().sum(0).cpu().numpy()
     return [0.5 * total / count for total in totals]
 
 
 def _gradients(
-    encoder: Encoder, batch: dict[str, Tensor], sizes: Sequence[int], generator: torch.Generator
+    encoder: Encoder, batch: dict[str, Tensor], sizes: Sequence[int], likelihood: Likelihood
 ) -> list[Tensor]:
     """Per position ∂ log p(y|x) / ∂m of every example, [batch, units].
 
@@ -69,14 +67,5 @@ def _gradients(
         for layer, mask in zip(encoder.operators, masks, strict=True):
             stack.enter_context(scaled(layer, mask))
         outputs = encoder(**batch)
-    score = _score(outputs, encoder.architecture.labels, generator)
-    return [gradient.squeeze(1) for gradient in torch.autograd.grad(score, masks)]
-
-
-def _score(outputs: Tensor, labels: int, generator: torch.Generator) -> Tensor:
-    """A scalar whose gradient is each example's g: its expected square is the diagonal of F."""
-    if labels < 2:
-        signs = torch.randint(0, 2, outputs.shape, generator=generator) * 2 - 1
-        return (outputs * signs.to(outputs)).sum()
-    drawn = torch.multinomial(outputs.detach().softmax(-1).cpu(), 1, generator=generator)
-    return outputs.log_softmax(-1).gather(-1, drawn.to(outputs.device)).sum()
+    gradients = torch.autograd.grad(likelihood(outputs), masks)
+    return [gradient.squeeze(1) for gradient in gradients]

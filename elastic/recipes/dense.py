@@ -1,10 +1,11 @@
-"""Fine-tune a BERT classifier on a task, or train one from scratch: the dense model to be cut.
+"""Fine-tune a classifier on a task, or train one from scratch: the dense model to be cut.
 
 Source: Devlin et al. 2019 (arXiv 1810.04805) §4.1: cross-entropy on the pooled first token.
 """
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from deploy.architecture import Architecture
 from deploy.task import Task
 from deploy.tokens import load_tokenizer
-from devices.errors import ModelError, UsageError
+from devices.errors import UsageError
 from devices.files import whole_directory
 from elastic.quiet import quiet
 from elastic.recipes.training import Batch, Progress, fit, inputs_of
@@ -39,7 +40,7 @@ def dense(
     same call goes on from them.
 
     Args:
-        model: a BERT directory or hub name, whose head is replaced where it has other outputs, or
+        model: a directory or hub name, whose head is replaced where it has other outputs, or
             an architecture of BERT's shape to train from scratch.
         epochs, learning_rate, batch_size: see :func:`elastic.recipes.training.fit`.
 
@@ -72,29 +73,26 @@ def dense(
 
 
 def _network(model: str | Path | Architecture, task: Task) -> Any:
-    from transformers import BertForSequenceClassification
+    import transformers
 
-    from elastic.families import locate, read_config
-    from elastic.families.bert import architecture_of_config, config_of
+    from elastic.families import family_of, locate, read_config
+    from elastic.families.bert import config_of
     from elastic.families.reading import read_model
 
     labels = len(task.label_names)
     if isinstance(model, Architecture):
         task.check_fits(replace(model, labels=labels))
         with quiet():
-            return BertForSequenceClassification(config_of(model, task.label_names))
+            return transformers.BertForSequenceClassification(config_of(model, task.label_names))
     directory = locate(model)
     config = read_config(directory)
-    if config.get("model_type") != "bert":
-        raise ModelError(
-            f"{directory} is of type {config.get('model_type')!r}; the dense recipe trains "
-            "bert checkpoints."
-        )
-    task.check_fits(replace(architecture_of_config(config), labels=labels))
+    family = family_of(config, str(directory))
+    architecture = replace(family.architecture(config), labels=labels)
+    task.check_fits(architecture)
     return read_model(
-        BertForSequenceClassification,
+        getattr(transformers, family.classifier),
         directory,
-        fresh=("bert.pooler.", "classifier."),
+        fresh=family.head(architecture),
         id2label=dict(enumerate(task.label_names)),
         label2id={name: index for index, name in enumerate(task.label_names)},
         ignore_mismatched_sizes=True,
@@ -102,5 +100,7 @@ def _network(model: str | Path | Architecture, task: Task) -> Any:
 
 
 def _cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-    logits = model(**inputs_of(batch)).logits
+    taken = inspect.signature(model.forward).parameters  # some families have no token types
+    inputs = {name: tensor for name, tensor in inputs_of(batch).items() if name in taken}
+    logits = model(**inputs).logits
     return nn.functional.cross_entropy(logits, batch["labels"])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deploy.architecture import Attention
+from deploy.architecture import Attention, SeparableConvolution
 from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
@@ -104,10 +104,13 @@ def _errors_at(
 
 def _resume(encoder: Encoder, states: Tensor, mask: Tensor, position: int) -> Tensor:
     """The outputs, given the states before ``position``."""
-    mixing = [i for i, op in enumerate(encoder.architecture.operators) if isinstance(op, Attention)]
+    operators = enumerate(encoder.architecture.operators)
+    mixing = [i for i, op in operators if isinstance(op, (Attention, SeparableConvolution))]
     for number in range(position, len(encoder.operators)):
         if number > max(mixing, default=-1):
-            states = states[:, :1]  # no attention follows, and the head reads the first token only
+            states = states[
+                :, :1
+            ]  # nothing mixes tokens from here, and the head reads the first only
         states = encoder.operators[number](states, mask)
     return encoder.pool(states)
 

@@ -73,6 +73,31 @@ def test_other_model_types_and_misshapen_weights_are_refused(task, saved, tmp_pa
     config.write_text(json.dumps(data | {"intermediate_size": 96}))
     with pytest.raises(ModelError, match="lacks"):
         dense(saved, task, out=tmp_path / "model", **QUICK)
-    config.write_text(json.dumps(data | {"model_type": "roberta"}))
-    with pytest.raises(ModelError, match="roberta"):
+    config.write_text(json.dumps(data | {"model_type": "gpt2"}))
+    with pytest.raises(ModelError, match="gpt2"):
         dense(saved, task, out=tmp_path / "model", **QUICK)
+
+
+@pytest.mark.parametrize("kind", ["roberta", "distilbert", "electra"])
+def test_other_families_are_fine_tuned_as_what_they_are(kind, task, tmp_path) -> None:
+    import transformers
+
+    sizes = {"dim": 32, "n_heads": 4, "hidden_dim": 64, "n_layers": 1}
+    if kind != "distilbert":
+        sizes = {
+            "hidden_size": 32,
+            "num_attention_heads": 4,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+        }
+    config = transformers.AutoConfig.for_model(
+        kind, vocab_size=40, max_position_embeddings=32, num_labels=5, **sizes
+    )
+    transformers.AutoModelForSequenceClassification.from_config(config).save_pretrained(
+        tmp_path / "a"
+    )
+    out = dense(tmp_path / "a", task, out=tmp_path / "b", **QUICK)
+    trained = load(out)
+    assert json.loads((out / "config.json").read_text())["model_type"] == kind
+    assert trained.encoder.label_names == tuple(task.label_names)
+    assert trained.tokenizer == out

@@ -5,25 +5,16 @@ import pytest
 import torch
 from transformers import (
     BertConfig,
-    BertForMaskedLM,
     BertForSequenceClassification,
     BertForTokenClassification,
-    BertModel,
 )
 
 from deploy.architecture import Attention, FeedForward, uniform
 from deploy.encoder import Encoder
 from devices.errors import ModelError, UsageError
 from elastic.families import load
-from elastic.families.bert import architecture_of_config, config_of
+from elastic.families.bert import FAMILY, config_of
 
-SHAPES = {
-    "plain": {},
-    "wide heads": {"num_attention_heads": 2, "intermediate_size": 48, "num_hidden_layers": 3},
-    "relu": {"hidden_act": "relu", "layer_norm_eps": 1e-5, "type_vocab_size": 3},
-    "tanh gelu": {"hidden_act": "gelu_new", "max_position_embeddings": 40},
-    "one layer": {"num_hidden_layers": 1, "num_attention_heads": 8, "hidden_size": 64},
-}
 LABELS = {0: "no", 1: "maybe", 2: "yes"}
 
 
@@ -51,46 +42,10 @@ def make_model(kind, config):
     return model
 
 
-def inputs(types: int) -> tuple[torch.Tensor, ...]:
-    generator = torch.Generator().manual_seed(1)
-    ids = torch.randint(0, 60, (3, 11), generator=generator)
-    mask = (torch.arange(11) < torch.tensor([[11], [6], [1]])).long()
-    return ids, mask, torch.randint(0, types, (3, 11), generator=generator)
-
-
 @pytest.fixture
 def saved(tmp_path):
     make_model(BertForSequenceClassification, make_config()).save_pretrained(tmp_path)
     return tmp_path
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_classifier_answers_as_in_transformers(shape, tmp_path) -> None:
-    config = make_config(**SHAPES[shape])
-    model = make_model(BertForSequenceClassification, config)
-    model.save_pretrained(tmp_path)
-    loaded = load(str(tmp_path))
-    ids, mask, types = inputs(config.type_vocab_size)
-    with torch.inference_mode():
-        expected = model(ids, attention_mask=mask, token_type_ids=types).logits
-        torch.testing.assert_close(loaded.encoder(ids, mask, types), expected, atol=1e-5, rtol=0)
-    assert loaded.encoder.label_names == ("no", "maybe", "yes")
-    assert loaded.tokenizer is None
-    assert not loaded.encoder.training
-
-
-@pytest.mark.parametrize("kind", [BertModel, BertForMaskedLM])
-def test_without_classifier_the_output_is_the_first_token(kind, tmp_path) -> None:
-    model = make_model(kind, make_config())
-    model.save_pretrained(tmp_path)
-    encoder = load(tmp_path).encoder
-    ids, mask, types = inputs(2)
-    body = model if kind is BertModel else model.bert
-    with torch.inference_mode():
-        expected = body(ids, attention_mask=mask, token_type_ids=types).last_hidden_state
-        torch.testing.assert_close(encoder.encode(ids, mask, types), expected, atol=1e-5, rtol=0)
-        torch.testing.assert_close(encoder(ids, mask, types), expected[:, 0], atol=1e-5, rtol=0)
-    assert encoder.architecture.labels == 0
 
 
 def test_our_own_directory_is_read_with_its_tokenizer(encoder, tmp_path) -> None:
@@ -105,18 +60,18 @@ def test_our_own_directory_is_read_with_its_tokenizer(encoder, tmp_path) -> None
 
 def test_the_configuration_alone_gives_the_architecture(saved) -> None:
     config = json.loads((saved / "config.json").read_text())
-    assert architecture_of_config(config) == load(saved).encoder.architecture
+    assert FAMILY.architecture(config) == load(saved).encoder.architecture
 
 
 def test_a_bare_configuration_is_bert_base() -> None:
-    assert architecture_of_config({"model_type": "bert"}) == uniform(12, 768, 12, 3072)
+    assert FAMILY.architecture({"model_type": "bert"}) == uniform(12, 768, 12, 3072)
 
 
 def test_a_configuration_made_from_an_architecture_describes_it() -> None:
     architecture = uniform(3, 64, 4, 128, vocabulary=50, positions=32, labels=2)
     config = config_of(architecture, ("a", "b")).to_dict()
     config["architectures"] = ["BertForSequenceClassification"]
-    assert architecture_of_config(config) == architecture
+    assert FAMILY.architecture(config) == architecture
 
 
 @pytest.mark.parametrize(

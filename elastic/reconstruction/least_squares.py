@@ -1,0 +1,151 @@
+"""Bottom-up least squares: every kept sub-layer is refitted to what the dense encoder has at its place.
+
+From the first position to the last, on the student's own inputs: with u what the units of the sub-layer
+give, x its residual stream, and t the dense encoder's sum before the LayerNorm at the same position,
+
+    W, b = argmin Σ ‖W u + b − (t − x)‖² + λ ‖W − W₀‖²,
+
+so that a sub-layer also makes up for what the cuts before it did to the residual stream (K-prune, Park et
+al. 2023, arXiv 2308.03449, equation 8), with a ridge towards the weights that it has, where K-prune
+has none and a rank-deficient calibration set blows up. Where nothing mixes tokens any more the head reads
+the first token alone, and only its rows count. Padding never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deploy.architecture import Attention, SeparableConvolution
+from deploy.encoder import Encoder
+from deploy.layers import ProjectionLayer, SeparableConvolutionLayer
+from devices.errors import UsageError
+from devices.runtimes import Arrays
+from elastic.masks import Layer, gathering
+from elastic.space import Chain
+from elastic.tensors import evaluating, tensors
+
+RIDGE = 1e-2  # of the mean of the Gram matrix's diagonal
+
+
+@dataclass
+class _Batch:
+    """One batch on its way through both encoders.
+
+    Attributes:
+        dense, student: states [batch, sequence, hidden] before the position.
+        mask: additive attention mask. real: [batch, sequence], False for padding.
+    """
+
+    dense: Tensor
+    student: Tensor
+    mask: Tensor
+    real: Tensor
+
+
+def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays]) -> None:
+    """Refit ``student``, the sub-network ``chain`` of ``dense``, in place.
+
+    Args:
+        batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
+
+    Raises:
+        UsageError: there is no batch.
+    """
+    if not batches:
+        raise UsageError("Reconstruction needs at least one batch of examples; none was given.")
+    kept = iter(student.operators)
+    reads_all = _last_mixing(dense)
+    with evaluating(dense), evaluating(student), torch.inference_mode():
+        under_way = [_begin(dense, student, batch) for batch in batches]
+        for position, (layer, operator) in enumerate(zip(dense.operators, chain, strict=True)):
+            targets = [_dense_step(layer, batch) for batch in under_way]
+            if operator is None:
+                continue
+            own: Layer = next(kept)
+            if isinstance(own, SeparableConvolutionLayer):  # its activation comes after its weights
+                _student_step(own, under_way)
+                continue
+            rows = [batch.real.clone() for batch in under_way]
+            if position > reads_all:
+                for chosen in rows:
+                    chosen[:, 1:] = False
+            _refit(own, under_way, targets, rows)
+            _student_step(own, under_way)
+
+
+def _begin(dense: Encoder, student: Encoder, batch: Arrays) -> _Batch:
+    inputs = tensors(batch, dense)
+    states, mask = dense.embed(**inputs)
+    own, _ = student.embed(**inputs)
+    return _Batch(states, own, mask, inputs["attention_mask"].bool())
+
+
+def _last_mixing(encoder: Encoder) -> int:
+    """The last position that mixes tokens; the head reads the first token of what comes after it."""
+    mixing = (Attention, SeparableConvolution)
+    operators = encoder.architecture.operators
+    return max((i for i, op in enumerate(operators) if isinstance(op, mixing)), default=-1)
+
+
+def _dense_step(layer: Layer, batch: _Batch) -> Tensor:
+    """Move the dense states past ``layer``; what they were before its LayerNorm."""
+    caught: list[Tensor] = []
+    place = layer.linear if isinstance(layer, ProjectionLayer) else layer.norm
+    if isinstance(layer, ProjectionLayer):
+        handle = place.register_forward_hook(lambda _m, _i, output: caught.append(output))
+    else:
+        handle = place.register_forward_pre_hook(lambda _m, inputs: caught.append(inputs[0]))
+    try:
+        batch.dense = layer(batch.dense, batch.mask)
+    finally:
+        handle.remove()
+    return caught[0]
+
+
+def _student_step(layer: Layer, batches: Sequence[_Batch]) -> None:
+    for batch in batches:
+        batch.student = layer(batch.student, batch.mask)
+
+
+def _refit(
+    layer: Layer, batches: Sequence[_Batch], targets: Sequence[Tensor], rows: Sequence[Tensor]
+) -> None:
+    linear = gathering(layer)
+    width = linear.in_features + 1
+    gram = torch.zeros(width, width, dtype=torch.float64)
+    cross = torch.zeros(width, linear.out_features, dtype=torch.float64)
+    count = 0
+    for batch, target, chosen in zip(batches, targets, rows, strict=True):
+        read = nn.functional.pad(_units(layer, linear, batch)[chosen].double(), (0, 1), value=1.0)
+        residual = 0.0 if isinstance(layer, ProjectionLayer) else batch.student[chosen]
+        wanted = (target[chosen] - residual).double()
+        gram += (read.T @ read).cpu()
+        cross += (read.T @ wanted).cpu()
+        count += len(read)
+    before = torch.cat([linear.weight.T, linear.bias[None]]).double().cpu()
+    scale = float(gram.diagonal()[:-1].mean()) or 1.0
+    ridge = RIDGE * scale * torch.eye(width, dtype=torch.float64)
+    ridge[-1, -1] = 1e-9 * count  # the bias is free, as long as there is anything to fit it to
+    fitted = torch.linalg.solve(gram + ridge, cross + ridge @ before)
+    linear.weight.copy_(fitted[:-1].T)
+    linear.bias.copy_(fitted[-1])
+
+
+def _units(layer: Layer, linear: nn.Linear, batch: _Batch) -> Tensor:
+    """What the layer's units give on the student's states: [batch, sequence, inputs]."""
+    caught: list[Tensor] = []
+
+    def catch(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        caught.append(inputs[0])
+
+    handle = linear.register_forward_pre_hook(catch)
+    try:
+        layer(batch.student, batch.mask)
+    finally:
+        handle.remove()
+    return caught[0]
