@@ -83,6 +83,9 @@ class Encoder(nn.Module):
             attention_mask = torch.ones_like(input_ids)
         if token_type_ids is None:
             token_type_ids = torch.zeros_like(input_ids)
+        if self.architecture.token_types == 1:
+            # A family without token types; the tokenizers of some tell pairs apart all the same.
+            token_type_ids = token_type_ids.clamp(max=0)
         position = torch.arange(input_ids.shape[1], device=input_ids.device)
         embedded = (
             self.tokens(input_ids) + self.positions(position) + self.token_types(token_type_ids)

@@ -107,6 +107,15 @@ def test_without_a_head_it_gives_the_same_states(
     assert encoder.architecture.labels == 0
 
 
+@pytest.mark.parametrize("kind", ["roberta", "distilbert"])
+def test_a_family_without_token_types_does_not_look_at_them(kind: str, tmp_path: Path) -> None:
+    given = inputs(saved(tmp_path, kind, "classifier"))
+    encoder = load(tmp_path).encoder
+    other = {**given, "token_type_ids": torch.ones_like(given["token_type_ids"])}
+    with torch.inference_mode():
+        assert torch.equal(encoder(**given), encoder(**other))
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_the_head_of_another_task_is_left_away(kind: str, tmp_path: Path) -> None:
     name = FAMILIES.get(kind).headless[0]
