@@ -20,7 +20,7 @@ from profiler.store import Store
 from profiler.visit import Visit
 
 RUNS = 3  # at least; of a large model the third is already as quick as any
-VISIT_MS = 30.0
+VISIT_MS = 20.0
 VISIT_PATIENCE = 120.0  # seconds; a visit is a few runs
 
 Failed = Callable[[Subject, DeviceError], None]

@@ -11,7 +11,7 @@ from devices.target import Target
 from profiler.measurement import Measurement
 from profiler.statistics import agree
 
-PATIENCE = 3  # times the visits wanted, after which a disturbed subject is given up
+PATIENCE = 2  # times the visits wanted, after which a disturbed subject is given up
 
 Key = tuple[str, str, Workload]
 """Target, digest of the architecture, workload: what makes two jobs the same measurement."""
