@@ -27,7 +27,7 @@ SEED_VARIABLE = "CUTONCE_FAKE_SEED"
 BYTES = {"fp32": 4, "int8": 1}
 _COMPUTES = {"fp32": "f32", "int8": "int8"}
 _SLOWER = 1.5
-_EPISODE, _QUIET = (40.0, 160.0), 300.0  # in runs or milliseconds, whichever is longer
+_EPISODE, _QUIET = (30.0, 100.0), 180.0  # in runs or milliseconds, whichever is longer
 
 
 @dataclass(frozen=True)

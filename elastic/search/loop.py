@@ -20,8 +20,9 @@ from elastic.space import Choice, SearchSpace, chain_text
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
 from profiler.measurement import Measurement
+from profiler.statistics import ratio
 
-AIM = 0.98  # the share of the limit that a correction aims at, so that noise does not undo it
+AIM = 0.97  # the share of the limit that a correction aims at, so that noise does not undo it
 SLACK = 0.06  # unused share of the limit that is worth another round
 DRIFT = 0.05  # change of the dense model between campaigns that is worth a warning
 
@@ -61,9 +62,11 @@ class Round:
     def surely(self) -> bool:
         """Whether it fits at the upper end of what was measured, so that another campaign would very
         likely find the same."""
-        intrinsic = self.budget.bound == "intrinsic"
-        upper = self.measurement.statistics.interval[1] if intrinsic else self.measured
-        return max(upper, self.measured) <= self.limit
+        if self.budget.bound != "intrinsic":
+            return self.fits
+        if self.budget.relative:
+            return ratio(self.dense.minima, self.measurement.minima)[2] <= self.budget.value
+        return self.measurement.statistics.interval[1] <= self.limit
 
     @property
     def speedup(self) -> float:

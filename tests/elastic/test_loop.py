@@ -72,6 +72,14 @@ def test_a_relative_budget_is_judged_beside_the_dense_model() -> None:
     assert slow.speedup == pytest.approx(9.6 / 4.7)
 
 
+def test_a_fraction_surely_fits_where_that_of_both_measurements_does() -> None:
+    cut = begun("fake/fake/fp32=0.5x", dense=8.0)
+    close = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(3.95), 500, took(8.0, spread=0.05))
+    assert close.fits
+    assert not close.surely  # the dense model may be quicker than it was
+    assert replace(close, measurement=took(3.7)).surely
+
+
 def test_the_dense_model_is_kept_where_it_fits() -> None:
     cut = begun("fake/fake/fp32=9ms", dense=8.0)
     assert cut.done

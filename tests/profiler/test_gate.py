@@ -37,7 +37,7 @@ def test_our_own_work_disturbs_nobody() -> None:
         ({"busy": 5.9}, gate.LOADED),
         ({"steal": 0.05}, gate.STOLEN),
         ({"throttled": 1.0}, gate.THROTTLED),
-        ({"compute": 1.03}, gate.SLOW_COMPUTE),
+        ({"compute": 1.07}, gate.SLOW_COMPUTE),
     ],
 )
 def test_each_cause_is_told(changes: dict[str, float], cause: str) -> None:
@@ -57,7 +57,7 @@ def test_a_memory_that_stays_slow_is_told_and_a_flicker_is_not() -> None:
     opened = Gate()
     for second in range(9):
         opened.add(calm(second))
-    slow = [replace(calm(second), memory=23.0) for second in range(9, 14)]
+    slow = [replace(calm(second), memory=26.0) for second in range(9, 14)]
     assert [opened.add(reading) for reading in slow] == [(), (), *[(gate.SLOW_MEMORY,)] * 3]
 
 
@@ -71,7 +71,7 @@ def test_a_machine_that_is_always_slow_is_usual() -> None:
 
 
 def test_earlier_campaigns_tell_what_is_usual() -> None:
-    noisy = [replace(calm(second), memory=24.0) for second in range(5)]
+    noisy = [replace(calm(second), memory=26.0) for second in range(5)]
     forgetful, knowing = Gate(), Gate([calm(second) for second in range(100)])
     assert [forgetful.add(reading) for reading in noisy] == [()] * 5
     assert [knowing.add(reading) for reading in noisy] == [(), *[(gate.SLOW_MEMORY,)] * 4]
