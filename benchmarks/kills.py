@@ -12,6 +12,7 @@ Prints PASS or MISS: none lost, none doubled, none missing at the end.
 from __future__ import annotations
 
 import argparse
+import json
 import secrets
 import signal
 import sqlite3
@@ -25,14 +26,13 @@ import numpy as np
 from common import Row, machine, verdict
 
 from deploy.architecture import uniform
-from deploy.encoder import Encoder
-from deploy.exporters import export_variant
 from deploy.workload import Workload
 from devices.target import Target
 from profiler.campaign import run_campaign
 from profiler.job import Job
 from profiler.store import Store
 
+SMALL = uniform(1, 32, 2, 64, vocabulary=64, positions=16)
 TARGETS = ("fake/fake/fp32@1", "fake/fake/int8@1", "local/onnxruntime/fp32@1")
 ENDLESS = 10**6  # visits, which no campaign reaches before it is killed
 LONGEST = 1.0  # seconds after the first visit of a start, before which it is killed
@@ -48,6 +48,7 @@ def main() -> int:
     rng = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
+        export(root)
         lost = sum(kill(root, float(rng.uniform(0, LONGEST))) for _ in range(args.kills))
         taken = count(root, "SELECT COUNT(*) FROM visit")
         doubled = taken - count(
@@ -76,6 +77,18 @@ PER_SUBJECT = (
 )
 
 
+def export(root: Path) -> None:
+    """What is measured; in this process, so that a start of the campaign need not wait for torch."""
+    from deploy.encoder import Encoder
+    from deploy.exporters import export_variant
+
+    encoder, files = Encoder(SMALL).eval(), {}
+    for target in map(Target.parse, TARGETS):
+        done = export_variant(encoder, target.runtime, target.precision, root / "files")
+        files[str(target)] = str(done.path)
+    (root / "files.json").write_text(json.dumps(files))
+
+
 def command(root: Path, visits: int) -> list[str]:
     return [sys.executable, __file__, "--child", str(root), "--visits", str(visits)]
 
@@ -95,11 +108,8 @@ def kill(root: Path, seconds: float) -> int:
 
 def measure(root: Path, visits: int) -> None:
     """Measure, and tell after every visit how many there are."""
-    encoder = Encoder(uniform(1, 32, 2, 64, vocabulary=64, positions=16)).eval()
-    jobs = []
-    for target in map(Target.parse, TARGETS):
-        exported = export_variant(encoder, target.runtime, target.precision, root / "files")
-        jobs.append(Job(target, encoder.architecture, Workload(1, 8), exported.path))
+    files = json.loads((root / "files.json").read_text())
+    jobs = [Job(Target.parse(t), SMALL, Workload(1, 8), Path(files[t])) for t in TARGETS]
     with Store(root / "kills.sqlite") as store:
         run_campaign(
             jobs, store=store, campaign="kills", seed=0, visits=visits, least=visits,
