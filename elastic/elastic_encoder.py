@@ -15,7 +15,7 @@ from deploy.architecture import Architecture, Operator
 from deploy.encoder import Encoder
 from deploy.layers import AttentionLayer, FeedForwardLayer
 from devices.errors import UsageError
-from elastic.masks import Layer, gathering, scaled, skipped
+from elastic.masks import Layer, gathering, scaled, skipped, spreading
 from elastic.space import Chain, resized, size_of
 
 Importance = Sequence[np.ndarray[Any, Any]]
@@ -130,23 +130,16 @@ def _check_importance(importance: Importance, architecture: Architecture) -> Non
         )
 
 
-def _linears(layer: AttentionLayer | FeedForwardLayer) -> tuple[list[nn.Linear], nn.Linear]:
-    """The linear layers whose rows belong to units, and the one whose columns do."""
-    if isinstance(layer, AttentionLayer):
-        return [layer.query, layer.key, layer.value], layer.output
-    return [layer.up, *([] if layer.gate is None else [layer.gate])], layer.down
-
-
 def _reorder(layer: AttentionLayer | FeedForwardLayer, order: np.ndarray[Any, Any]) -> None:
     """Put the units of ``layer`` into ``order``; what it computes stays the same."""
-    spreading, gathering = _linears(layer)
+    reading = gathering(layer)
     with torch.no_grad():
-        rows = torch.arange(gathering.in_features).unflatten(0, (len(order), -1))
-        index = rows[torch.from_numpy(order)].flatten().to(gathering.weight.device)
-        for linear in spreading:
+        rows = torch.arange(reading.in_features).unflatten(0, (len(order), -1))
+        index = rows[torch.from_numpy(order)].flatten().to(reading.weight.device)
+        for linear in spreading(layer):
             linear.weight.copy_(linear.weight[index])
             linear.bias.copy_(linear.bias[index])
-        gathering.weight.copy_(gathering.weight[:, index])
+        reading.weight.copy_(reading.weight[:, index])
 
 
 def _copy_prefix(source: Layer, target: Layer) -> None:

@@ -32,6 +32,15 @@ def gathering(layer: Layer) -> nn.Linear:
             return layer.linear
 
 
+def spreading(layer: Layer) -> list[nn.Linear]:
+    """The linear layers whose outputs are the units'; none where the sub-layer is one unit."""
+    if isinstance(layer, AttentionLayer):
+        return [layer.query, layer.key, layer.value]
+    if isinstance(layer, FeedForwardLayer):
+        return [layer.up, *([] if layer.gate is None else [layer.gate])]
+    return []
+
+
 @contextmanager
 def scaled(layer: Layer, mask: Tensor) -> Iterator[None]:
     """Multiply what each unit of ``layer`` contributes by ``mask``.

@@ -11,8 +11,8 @@ import torch
 from deploy.encoder import Encoder
 from devices.runtimes import Arrays
 from elastic.importance.likelihood import Labels, Likelihood
-from elastic.importance.units import rows, spreading
-from elastic.masks import Layer, gathering
+from elastic.importance.units import rows
+from elastic.masks import Layer, gathering, spreading
 from elastic.space import size_of
 
 

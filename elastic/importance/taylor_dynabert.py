@@ -20,8 +20,7 @@ from deploy.encoder import Encoder
 from deploy.layers import FeedForwardLayer
 from devices.runtimes import Arrays
 from elastic.importance.likelihood import Labels, Likelihood
-from elastic.importance.units import spreading
-from elastic.masks import gathering, scaled
+from elastic.masks import gathering, scaled, spreading
 from elastic.space import size_of
 from elastic.tensors import evaluating, tensors
 
