@@ -2,7 +2,7 @@
 
 The law is a roofline per operator: the longer of computing and moving bytes, with widths rounded
 up to a tile, bandwidth that falls once the weights exceed a cache, and an overhead per operator.
-On top come seeded noise and slow episodes, so that only a low quantile of spread-out visits finds
+On top come seeded noise and slow episodes, so that only the least of many spread-out visits finds
 the law again. Noise only ever slows: the law is what a run costs when nothing disturbs it.
 """
 

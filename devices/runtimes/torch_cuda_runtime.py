@@ -11,6 +11,7 @@ import numpy as np
 
 from devices.errors import DeviceError, MissingDependency
 from devices.runtimes import Arrays
+from devices.runtimes.torch_runtime import load_program, stored_precision, unloadable
 
 _SETTLE_SECONDS = 2.0  # of work before the first capture: an idle GPU clocks down
 _WARM_UPS = 3  # runs before a capture, in which libraries pick their kernels
@@ -83,7 +84,7 @@ class TorchCudaRuntime:
 
     package = "torch"
     gpu = True
-    install = "an NVIDIA GPU with its driver, and pip install torch from https://pytorch.org"
+    install = "an NVIDIA GPU with its driver, torch for CUDA (https://pytorch.org), nvidia-ml-py"
 
     def load(
         self,
@@ -91,24 +92,23 @@ class TorchCudaRuntime:
         precision: str,  # noqa: ARG002 - what the file's weights are stored in is what counts
         threads: int,  # noqa: ARG002 - the work is the GPU's
     ) -> CudaSession:
-        try:
-            import torch
-            from torch.export.passes import move_to_device_pass
-        except ImportError as error:
-            raise MissingDependency("torch is not installed: pip install torch.") from error
-        if not torch.cuda.is_available():
-            raise DeviceError(
-                f"torch {torch.__version__} sees no CUDA GPU; install its driver and a torch built for "
-                "CUDA (https://pytorch.org), or take another runtime."
-            )
-        try:
-            program = move_to_device_pass(torch.export.load(str(path)), "cuda")
+        _require_gpu()
+        from torch.export.passes import move_to_device_pass
+
+        program = load_program(path)
+        with unloadable(path):
+            program = move_to_device_pass(program, "cuda")
             module = program.module()
-        except Exception as error:  # whatever torch's deserialisers meet, of any type
-            raise DeviceError(
-                f"torch cannot load {path} ({error}); export it again with `cutonce export`."
-            ) from error
-        stored = {tensor.dtype for tensor in program.state_dict.values()}
-        names = {torch.bfloat16: "bf16", torch.float16: "f16"}
-        used = next((names[dtype] for dtype in names if dtype in stored), "f32")
-        return CudaSession(module, program.graph_signature.user_inputs, used)
+        return CudaSession(module, program.graph_signature.user_inputs, stored_precision(program))
+
+
+def _require_gpu() -> None:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependency("torch is not installed: pip install torch.") from error
+    if not torch.cuda.is_available():
+        raise DeviceError(
+            f"torch {torch.__version__} sees no CUDA GPU; install its driver and a torch built for "
+            "CUDA (https://pytorch.org), or take another runtime."
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +47,41 @@ class TorchRuntime:
         precision: str,  # noqa: ARG002 - what the file's weights are stored in is what counts
         threads: int,
     ) -> TorchSession:
-        try:
-            import torch
-        except ImportError as error:
-            raise MissingDependency("torch is not installed: pip install torch.") from error
-        try:
-            program = torch.export.load(str(path))
+        program = load_program(path)
+        with unloadable(path):
             module = program.module()
-        except Exception as error:  # whatever torch's deserialisers meet, of any type
-            raise DeviceError(
-                f"torch cannot load {path} ({error}); export it again with `cutonce export`."
-            ) from error
-        bf16 = any(tensor.dtype == torch.bfloat16 for tensor in program.state_dict.values())
         inputs = program.graph_signature.user_inputs
-        return TorchSession(module, inputs, "bf16" if bf16 else "f32", threads)
+        return TorchSession(module, inputs, stored_precision(program), threads)
+
+
+def load_program(path: Path) -> Any:
+    """The exported program in a ``.pt2`` file, on the CPU.
+
+    Raises:
+        MissingDependency: torch is not installed.
+        DeviceError: it cannot be loaded.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependency("torch is not installed: pip install torch.") from error
+    with unloadable(path):
+        return torch.export.load(str(path))
+
+
+@contextmanager
+def unloadable(path: Path) -> Iterator[None]:
+    """What torch's deserialisers meet, of any type, as one DeviceError."""
+    try:
+        yield
+    except Exception as error:  # they have no type in common
+        raise DeviceError(
+            f"torch cannot load {path} ({error}); export it again with `cutonce export`."
+        ) from error
+
+
+def stored_precision(program: Any) -> str:
+    """``f16`` or ``bf16`` where any weight of an exported program is that, else ``f32``."""
+    stored = {str(tensor.dtype) for tensor in program.state_dict.values()}
+    narrow = {"torch.float16": "f16", "torch.bfloat16": "bf16"}
+    return next((name for dtype, name in narrow.items() if dtype in stored), "f32")

@@ -95,6 +95,15 @@ def test_reports_the_precision_that_it_computes_in(
     assert np.isfinite(answer).all()
 
 
+def test_a_half_precision_file_is_called_what_it_is(encoder: Encoder, root: Path) -> None:
+    session = load(exported(encoder, "torch-cuda", "fp16", root), "torch")
+    assert session.precision == "f16"
+    (answer,) = session.run(batch(2, 8))
+    with torch.inference_mode():
+        expected = encoder(*(torch.from_numpy(array) for array in batch(2, 8).values())).numpy()
+    np.testing.assert_allclose(answer, expected, atol=0.01)
+
+
 @pytest.mark.parametrize("name", [n for n in INSTALLED if "int8" in PRECISIONS[n]])
 def test_a_file_that_is_not_quantised_is_not_called_int8(
     encoder: Encoder, root: Path, name: str
