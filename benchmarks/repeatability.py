@@ -39,7 +39,7 @@ from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.target import Target
 from elastic.space import SearchSpace
-from profiler.campaign import STARTS, run_campaign
+from profiler.campaign import APART, STARTS, run_campaign
 from profiler.job import Job
 from profiler.store import Store
 
@@ -60,7 +60,7 @@ LOADS = {
     ),
     "never": "while True: pass",
 }
-APART = 180.0  # seconds between the end of `quiet` and the begin of `again`
+BETWEEN = 180.0  # seconds between the end of `quiet` and the begin of `again`
 LOADED_BYTES = 8 * 2**30  # everything, so that a visit to each is never far from a visit to another
 SPREAD = 200.0  # seconds over which the visits of a campaign are spread at least
 WARM_UPS, RUNS = 10, 100
@@ -139,7 +139,7 @@ def run(out: Path, name: str, threads: int, quick: bool) -> None:
         return
     if name == "again":
         ended = (out / f"quiet-{threads}.json").stat().st_mtime
-        time.sleep(max(0.0, (10.0 if quick else APART) - (time.time() - ended)))
+        time.sleep(max(0.0, (10.0 if quick else BETWEEN) - (time.time() - ended)))
     command = [sys.executable, __file__, "--out", str(out), "--campaign", name]
     command += ["--threads", str(threads), *(["--quick"] if quick else [])]
     with load(name):
@@ -177,6 +177,7 @@ def measure(out: Path, name: str, threads: int, quick: bool) -> None:
             starts=STARTS,
             loaded_bytes=LOADED_BYTES,
             spread_seconds=SPREAD / 4 if quick else SPREAD,
+            apart=APART,
         )
     seconds = time.time() - began
     rows = [

@@ -27,10 +27,11 @@ from predictors.tiles import Probe, plan_probes
 from profiler.campaign import STARTS, run_campaign
 from profiler.job import Job
 from profiler.measurement import Measurement
-from profiler.statistics import ratio
+from profiler.statistics import paired_ratio
 from profiler.store import Store
 
 CAMPAIGN = "profile"
+PROBE_VISITS = 45  # in pairs right after each other, which tells 1 % on a busy machine
 LEAST = 6  # encoders that a predictor is fitted to
 POOL = 400  # candidates that the D-optimal choice is made from
 # The embedding table is looked up row by row, so its size does not show in the latency; a small
@@ -54,11 +55,16 @@ class _Plan:
 
     @property
     def encoders(self) -> list[Architecture]:
-        probes = (encoder for probe in self.probes for encoder in (probe.narrow, probe.wide))
+        """The chosen ones and those of stacks."""
         stacks = (
             encoder for stack in self.stacks for encoder in (stack.tall, stack.base) if encoder
         )
-        return list(dict.fromkeys([*self.chosen, *probes, *stacks]))
+        return list(dict.fromkeys([*self.chosen, *stacks]))
+
+    @property
+    def pairs(self) -> list[Architecture]:
+        """The encoders of probes."""
+        return [encoder for probe in self.probes for encoder in (probe.narrow, probe.wide)]
 
 
 def candidates(around: Architecture | None, workload: Workload, seed: int) -> list[Architecture]:
@@ -115,10 +121,15 @@ def make_profiles(
     probes, stacks = (plan_probes(dense), plan_stacks(dense)) if thorough else ([], [])
     planned = _Plan(chosen, probes, stacks)
     with TemporaryDirectory(prefix="cutonce-profile-") as work:
-        jobs = _deploy(targets, planned.encoders, workload, Path(work), pool)
-        with progress(f"measuring {len(jobs)} encoders on {len(targets)} target(s)") as advance:
+        exported = _export(targets, [*planned.encoders, *planned.pairs], Path(work), pool)
+
+        def jobs(encoders: Sequence[Architecture]) -> list[Job]:
+            return [Job(t, a, workload, exported[t, a]) for t in targets for a in encoders]
+
+        encoders, pairs = jobs(planned.encoders), jobs(planned.pairs)
+        with progress(f"measuring {len(encoders)} encoders on {len(targets)} target(s)") as advance:
             measured = run_campaign(
-                jobs,
+                encoders,
                 store=store,
                 campaign=CAMPAIGN,
                 seed=seed,
@@ -127,25 +138,41 @@ def make_profiles(
                 failed=_left_out,
                 progress=advance,
             )
+        probed = _measure_probes(pairs, store, seed) if pairs else []
     profiles = []
     for target in targets:
-        found = {m.architecture: m for m in measured if m.target == target}
-        profiles.append(_fit(target, planned, found, store))
+        found, paired = (
+            {m.architecture: m for m in campaign if m.target == target}
+            for campaign in (measured, probed)
+        )
+        judged = [_judged(probe, paired) for probe in planned.probes]
+        profiles.append(_fit(target, planned, found, judged, store))
     return profiles
+
+
+def _measure_probes(jobs: Sequence[Job], store: Store, seed: int) -> list[Measurement]:
+    """In rounds of their own, so short that the visits to a pair are never far apart."""
+    with progress(f"looking for the tile size with {len(jobs)} encoders") as advance:
+        return run_campaign(
+            jobs,
+            store=store,
+            campaign=f"{CAMPAIGN}/tiles",
+            seed=seed,
+            visits=PROBE_VISITS,
+            least=PROBE_VISITS,
+            failed=_left_out,
+            progress=advance,
+        )
 
 
 def _left_out(job: Job, error: DeviceError) -> None:
     talk(f"Left out of the profile of {job.target}: {job.architecture}, which failed. {error}")
 
 
-def _deploy(
-    targets: Sequence[Target],
-    architectures: Sequence[Architecture],
-    workload: Workload,
-    work: Path,
-    pool: ExportPool,
-) -> list[Job]:
-    """Export every encoder for every target; one directory per architecture serves all targets."""
+def _export(
+    targets: Sequence[Target], architectures: Sequence[Architecture], work: Path, pool: ExportPool
+) -> dict[tuple[Target, Architecture], Path]:
+    """The file of every encoder for every target; one directory per architecture serves all."""
     wanted = [(target, architecture) for target in targets for architecture in architectures]
     requests = [
         ExportRequest(architecture, target.runtime, target.precision, work / architecture.digest)
@@ -153,14 +180,15 @@ def _deploy(
     ]
     with progress(f"exporting {len(architectures)} encoders") as advance:
         exported = pool.export(requests, progress=advance)
-    return [
-        Job(target, architecture, workload, files.path)
-        for (target, architecture), files in zip(wanted, exported, strict=True)
-    ]
+    return {key: files.path for key, files in zip(wanted, exported, strict=True)}
 
 
 def _fit(
-    target: Target, planned: _Plan, found: Mapping[Architecture, Measurement], store: Store
+    target: Target,
+    planned: _Plan,
+    found: Mapping[Architecture, Measurement],
+    probes: Sequence[Probe],
+    store: Store,
 ) -> Profile:
     measured = [found[encoder] for encoder in planned.chosen if encoder in found]
     if len(measured) < LEAST:
@@ -180,7 +208,7 @@ def _fit(
         fingerprint,
         predictor,
         tuple(measured),
-        tuple(_judged(probe, found) for probe in planned.probes),
+        tuple(probes),
         tuple(operator_table(planned.stacks, took)),
     )
     write_json(profile_path(store, target, fingerprint), profile.to_json())
@@ -191,4 +219,4 @@ def _judged(probe: Probe, found: Mapping[Architecture, Measurement]) -> Probe:
     """The probe with what it took; a pair that failed stays open."""
     if not {probe.narrow, probe.wide} <= {*found}:
         return probe
-    return replace(probe, ratio=ratio(found[probe.narrow].minima, found[probe.wide].minima))
+    return replace(probe, ratio=paired_ratio(found[probe.narrow].taken, found[probe.wide].taken))

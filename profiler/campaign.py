@@ -31,6 +31,7 @@ LOADED_BYTES = 2 * 2**30
 KNOWN_READINGS = 2000  # of earlier campaigns that the gate goes by: about an hour of measuring
 STARTS = 2  # of the processes, which is sound
 VISITS = 30  # undisturbed ones, which is sound
+APART = 15.0  # seconds between visits that agree, which is sound: slow episodes last that long
 
 Progress = Callable[[int, int], None]
 
@@ -54,6 +55,7 @@ def run_campaign(
     starts: int = 1,
     loaded_bytes: int = LOADED_BYTES,
     spread_seconds: float = 0.0,
+    apart: float = 0.0,
     stop: Callable[[], bool] = _never,
     failed: Callable[[Job, DeviceError], None] | None = None,
     progress: Progress = _unheard,
@@ -72,6 +74,9 @@ def run_campaign(
         loaded_bytes: of files that are loaded at once; what does not fit is measured block by block.
         spread_seconds: time over which the visits to real targets are spread at least, since a slow
             episode of the machine may last longer than all the work.
+        apart: seconds between the lowest visits of a job that have to agree before it is done, up to
+            :data:`~profiler.job.SETTLING` times ``visits``: on a machine with slow minutes, visits that
+            agree within one of them tell nothing; :data:`APART` is sound. 0: ``visits`` are enough.
         stop: asked after every visit; True ends the campaign with what there is.
         failed: told of a job that cannot be loaded, crashes or hangs. The others are measured first in
             any case; without this argument the first failure is raised after that.
@@ -87,7 +92,7 @@ def run_campaign(
     failures: list[tuple[Job, DeviceError]] = []
     known = _measured(jobs, store, campaign)
     least = max(LEAST_VISITS, 2 * visits // 3) if least is None else least
-    subjects = _subjects(jobs, known, visits, min(least, visits))
+    subjects = _subjects(jobs, known, visits, min(least, visits), apart)
     gates: dict[str, Gate] = {}
     rng = np.random.default_rng(seed)
     stopped = False
@@ -159,7 +164,7 @@ class _Rounds:
         if taken is None:
             return
         number, visit = taken
-        subject.minima.append(min(visit.milliseconds))
+        subject.taken.append((visit.started, min(visit.milliseconds)))
         if UNWATCHED in visit.causes:
             self._stretches[subject.job.target.device].add(subject, number)
         else:
@@ -186,17 +191,18 @@ def _check(jobs: Sequence[Job], visits: int) -> None:
 
 
 def _subjects(
-    jobs: Sequence[Job], known: dict[Key, Measurement], wanted: int, least: int
+    jobs: Sequence[Job], known: dict[Key, Measurement], wanted: int, least: int, apart: float
 ) -> list[Subject]:
     unique: dict[Key, Job] = {}
     for job in jobs:
         unique.setdefault(job.key, job)
     subjects = []
     for number, (key, job) in enumerate(unique.items()):
-        subject = Subject(job, wanted, least, name=str(number), goal=wanted)
+        # The fake device has no slow minutes; its clock does not even tell.
+        subject = Subject(job, wanted, least, 0.0 if job.target.virtual else apart, str(number))
         if key in known:
             visits = known[key].visits
-            subject.minima = [min(visit.milliseconds) for visit in visits]
+            subject.taken = [(visit.started, min(visit.milliseconds)) for visit in visits]
             subject.quiet = sum(visit.quiet for visit in visits)
         subjects.append(subject)
     return subjects
@@ -232,7 +238,7 @@ def _parts(subjects: Sequence[Subject], starts: int, loaded_bytes: int) -> Itera
     """Start after start, and block after block in each; only who still wants visits by then."""
     for start in range(1, starts + 1):
         for subject in subjects:
-            subject.goal = math.ceil(subject.wanted * start / starts)
+            subject.due(start, starts)
         blocks = list(_blocks([s for s in subjects if s.wants], loaded_bytes))
         for block in blocks:
             yield _Part(block, math.ceil(block[0].wanted / starts), 1 / (starts * len(blocks)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from profiler.measurement import Measurement
 from profiler.statistics import agree
 
 PATIENCE = 2  # times the visits wanted, after which a disturbed subject is given up
+SETTLING = 4  # times the visits wanted, after which one whose lowest visits never agree is given up
 
 Key = tuple[str, str, Workload]
 """Target, digest of the architecture, workload: what makes two jobs the same measurement."""
@@ -47,20 +49,24 @@ class Subject:
     Attributes:
         wanted: undisturbed visits, after which it is done in any case.
         least: undisturbed visits, after which it is done where its lowest visits agree.
+        apart: seconds between the lowest visits that have to agree before it is done; 0 where it is
+            done after ``wanted`` in any case.
         name: in the agent. number: in the store, once it was loaded.
-        goal: undisturbed visits wanted from the starts of its process so far.
-        minima: of all visits, in milliseconds. quiet: visits that were undisturbed. pending: visits
-            that are not yet judged.
+        goal, enough: what of ``wanted`` and ``least`` is due from the starts of its process so far.
+        taken: moment, in Unix seconds, and milliseconds of each visit. quiet: visits that were
+            undisturbed. pending: visits that are not yet judged.
         crashes: how often its agent died or hung under it. failed: it is left alone.
     """
 
     job: Job
     wanted: int
     least: int
+    apart: float
     name: str
-    goal: int
+    goal: int = 0
+    enough: int = 0
     number: int = 0
-    minima: list[float] = field(default_factory=list)
+    taken: list[tuple[float, float]] = field(default_factory=list)
     quiet: int = 0
     pending: int = 0
     crashes: int = 0
@@ -69,16 +75,25 @@ class Subject:
     @property
     def wants(self) -> bool:
         """Whether it is to be visited again, for now."""
-        if self.failed or len(self.minima) >= PATIENCE * self.goal:
+        if self.failed or self._settled:
             return False
-        return self.quiet + self.pending < self.goal and not self._settled
+        if self.apart:
+            return len(self.taken) < SETTLING * self.goal
+        return self.quiet + self.pending < self.goal and len(self.taken) < PATIENCE * self.goal
 
     @property
     def progress(self) -> int:
         """Visits done, of those wanted."""
-        done = self.failed or self._settled
-        return self.wanted if done else min(len(self.minima), self.wanted)
+        most = self.wanted * (SETTLING if self.apart else 1)
+        if self.failed or (self._settled and self.goal == self.wanted):
+            return self.wanted
+        return min(len(self.taken), most) * self.wanted // most
+
+    def due(self, start: int, starts: int) -> None:
+        """Take note of what is due by the end of a start of its process, counted from 1."""
+        self.goal = math.ceil(self.wanted * start / starts)
+        self.enough = math.ceil(self.least * start / starts)
 
     @property
     def _settled(self) -> bool:
-        return self.quiet >= self.least and agree(self.minima)
+        return self.quiet >= self.enough and agree(self.taken, self.apart)

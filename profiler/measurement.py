@@ -53,6 +53,11 @@ class Measurement:
         return statistics.within(self._raw, limit)
 
     @property
+    def taken(self) -> list[tuple[float, float]]:
+        """Moment, in Unix seconds, and least run, in milliseconds, of each visit."""
+        return [(visit.started, min(visit.milliseconds)) for visit in self.visits]
+
+    @property
     def minima(self) -> list[float]:
         """Of the visits, in milliseconds."""
         return [min(visit.milliseconds) for visit in self.visits]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 Visits = Sequence[Sequence[float]]
+Taken = Sequence[tuple[float, float]]
 
 LEAST_VISITS = 9  # fewer tell little of how far the least of them would move
 AGREE = 0.01  # by which the lowest visits of a settled configuration differ at most
+NEAR = 1.0  # second between two visits that one state of the machine is taken to hold for
 RANK = 5  # of the order statistic that bounds where the least visit of another campaign would lie
 
 
@@ -52,10 +54,20 @@ def interval(minima: Sequence[float]) -> tuple[float, float]:
     return max(0.0, 2 * lowest[0] - lowest[-1]), lowest[-1]
 
 
-def agree(minima: Sequence[float], share: float = AGREE) -> bool:
-    """Whether the lowest three visits lie within ``share`` of each other."""
-    lowest = sorted(minima)[:3]
-    return len(lowest) == 3 and lowest[2] <= (1 + share) * lowest[0]
+def agree(taken: Taken, apart: float = 0.0) -> bool:
+    """Whether the lowest three visits lie within 1 % of each other.
+
+    Args:
+        taken: moment, in seconds, and least run, in milliseconds, of each visit.
+        apart: seconds that the three have to lie from each other at least.
+    """
+    lowest: list[tuple[float, float]] = []
+    for started, least in sorted(taken, key=lambda visit: visit[1]):
+        if all(abs(started - other) >= apart for other, _ in lowest):
+            lowest.append((started, least))
+        if len(lowest) == 3:
+            return least <= (1 + AGREE) * lowest[0][1]
+    return False
 
 
 def summarise(visits: Visits, quiet: Sequence[bool] | None = None) -> Statistics:
@@ -92,6 +104,35 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> tuple[float, float
     widths = [math.log(interval(minima)[1] / min(minima)) for minima in (first, second)]
     value, width = min(second) / min(first), math.exp(math.hypot(*widths))
     return value, value / width, value * width
+
+
+def paired_ratio(first: Taken, second: Taken) -> tuple[float, float, float] | None:
+    """How many times as long ``second`` takes as ``first``, from visits right after each other.
+
+    What slows a machine for seconds slows both visits of a pair, so that the median of their ratios is
+    ten times as sharp as the ratio of medians; for subjects that are nearly alike, since others may
+    suffer differently.
+
+    Args:
+        first, second: moment, in seconds, and least run, in milliseconds, of each visit.
+
+    Returns:
+        The median with the lower and upper end of its interval, which holds the true median at least 15
+        times of 16, by the order statistics of a binomial. None where fewer than five visits have
+        another within a second.
+    """
+    ratios = []
+    for started, least in first:
+        moment, other = min(second, key=lambda visit: abs(visit[0] - started))
+        if abs(moment - started) <= NEAR:
+            ratios.append(other / least)
+    count = len(ratios)
+    if count < 5:
+        return None
+    tails = np.cumsum([math.comb(count, k) for k in range(count)]) / 2.0**count
+    rank = int(np.sum(2 * tails <= 1 / 16)) - 1
+    ordered = sorted(ratios)
+    return float(np.median(ordered)), ordered[rank], ordered[-1 - rank]
 
 
 def within(visits: Visits, limit: float) -> float:

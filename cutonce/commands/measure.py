@@ -19,7 +19,7 @@ from cutonce.options import add_measuring, add_out, add_workload, keep, require_
 from deploy.workload import Workload
 from devices.errors import NotTrustworthy
 
-SPREAD_SECONDS = 15.0  # a small model would else be measured within one moment of the machine
+SPREAD_SECONDS = 45.0  # a small model would else be measured within one moment of the machine
 
 
 def measure(
@@ -49,7 +49,7 @@ def measure(
     from devices.device import open_device
     from devices.target import Target
     from elastic.families import load
-    from profiler.campaign import STARTS, run_campaign
+    from profiler.campaign import APART, STARTS, run_campaign
     from profiler.job import Job
     from profiler.store import open_store
 
@@ -76,6 +76,7 @@ def measure(
                 visits=visits,
                 starts=STARTS,
                 spread_seconds=SPREAD_SECONDS,
+                apart=APART,
                 progress=advance,
             )
     machines = {open_device(target.device).fingerprint() for target in parsed}

@@ -19,8 +19,9 @@ from devices.errors import DeviceError, UsageError
 from devices.target import Target
 from profiler import campaign, crew, gate, stretch
 from profiler.campaign import run_campaign
-from profiler.job import PATIENCE, Job
+from profiler.job import PATIENCE, SETTLING, Job, Subject
 from profiler.store import Store
+from profiler.visit import Visit
 from profiler.warnings import Doubt
 
 Jobs = Callable[..., list[Job]]
@@ -108,7 +109,7 @@ from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.target import Target
 from profiler.campaign import run_campaign
-from profiler.job import PATIENCE, Job
+from profiler.job import Job
 from profiler.store import open_store
 
 # A shell that starts the tests in the background has interrupts ignored, and children inherit that.
@@ -268,6 +269,26 @@ def test_it_stops_early_where_the_lowest_visits_agree(jobs: Jobs, store: Store) 
         lowest = sorted(min(visit.milliseconds) for visit in measured.visits)[:3]
         assert 9 <= len(measured.visits) < 40
         assert lowest[2] <= 1.01 * lowest[0]
+
+
+def test_it_goes_on_until_visits_of_different_moments_agree(
+    jobs: Jobs, store: Store, gated: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = real(jobs("fake/fake/fp32@1")[0])
+    gated()
+    least = itertools.chain([3.0] * 8, [1.0] * 8, [2.0] * 8, itertools.repeat(1.005))
+    moments = itertools.count(0.0, 2.0)
+
+    def visit(self: crew.Crew, subject: Subject) -> tuple[int, Visit]:
+        taken = Visit(next(moments), (next(least),), "p", (gate.UNWATCHED,))
+        return self._store.add_visit(subject.number, taken), taken
+
+    monkeypatch.setattr(crew.Crew, "visit", visit)
+    [measured] = run_campaign([job], store=store, campaign="c", seed=0, visits=9, apart=15.0)
+    assert len(measured.visits) == 33  # those at 16, 48 and 64 seconds agree
+    least = itertools.count(2.0, 0.1)
+    [measured] = run_campaign([job], store=store, campaign="d", seed=0, visits=9, apart=15.0)
+    assert len(measured.visits) == SETTLING * 9
 
 
 def test_it_stops_when_its_caller_says_so(jobs: Jobs, store: Store) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.statistics import agree, contention, interval, ratio, summarise, within
+from profiler.statistics import agree, contention, interval, paired_ratio, ratio, summarise, within
 
 milliseconds = st.floats(1e-3, 1e4)
 visits = st.lists(st.lists(milliseconds, min_size=1, max_size=5), min_size=1, max_size=15)
@@ -97,6 +97,43 @@ def test_disturbed_visits_count_since_no_disturbance_makes_a_run_faster() -> Non
 
 
 def test_lowest_visits_agree() -> None:
-    assert agree([5.0, 1.005, 1.0, 1.01])
-    assert not agree([1.0, 1.005, 1.011])
-    assert not agree([1.0, 1.0])
+    def taken(*least: float) -> list[tuple[float, float]]:
+        return list(enumerate(least))
+
+    assert agree(taken(5.0, 1.005, 1.0, 1.01))
+    assert not agree(taken(1.0, 1.005, 1.011))
+    assert not agree(taken(1.0, 1.0))
+
+
+def test_visits_that_agree_may_have_to_be_apart() -> None:
+    close = [(0.0, 1.0), (1.0, 1.001), (2.0, 1.002), (20.0, 1.3), (40.0, 1.3)]
+    assert agree(close)
+    assert not agree(close, apart=15.0)
+    assert agree([*close, (55.0, 1.005), (70.0, 1.009)], apart=15.0)
+
+
+@pytest.mark.parametrize("true", [1.0, 1.02])
+def test_visits_right_after_each_other_tell_a_ratio_that_their_medians_hide(true: float) -> None:
+    rng = np.random.default_rng(0)
+    held = []
+    for _ in range(200):
+        slow = np.repeat(np.exp(rng.normal(0, 0.2, 10)), 4)  # episodes of the machine
+        first, second = slow * np.exp(rng.normal(0, 0.01, (2, 40)))
+        moments = 10.0 * np.arange(40)
+        found = paired_ratio(
+            list(zip(moments, first, strict=True)),
+            list(zip(moments + 0.1, true * second, strict=True)),
+        )
+        assert found is not None
+        value, low, high = found
+        assert low <= value <= high
+        assert value == pytest.approx(true, abs=0.015)
+        held.append(low <= true <= high)
+    assert np.mean(held) > 0.9
+
+
+def test_few_pairs_tell_nothing() -> None:
+    taken = [(float(moment), 1.0) for moment in range(0, 50, 10)]
+    assert paired_ratio(taken, taken) == (1.0, 1.0, 1.0)
+    assert paired_ratio(taken[1:], taken) is None
+    assert paired_ratio(taken, [(moment + 5, least) for moment, least in taken]) is None
