@@ -21,8 +21,8 @@ from elastic.search.loop import Cut
 from elastic.space import SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
-Reference = Mapping[str, np.ndarray[Any, Any]]
-"""The dense model's logits per split."""
+Reference = Mapping[str, Sequence[Any]]
+"""The dense model's answers per split."""
 
 Errors = Sequence[np.ndarray[Any, Any]]
 
@@ -40,7 +40,7 @@ def evidence(
     """What run.json holds. The report split is looked at here, and nowhere before."""
     dense = setting.model.encoder
     reference = {
-        split: setting.task.logits(predict_with(dense), split) for split in ("search", "report")
+        split: setting.task.answers(predict_with(dense), split) for split in ("search", "report")
     }
     measured = {cut.budget.target: cut.start.measurement for cut in cuts}
     unreachable = [b for b in setting.budgets if b not in [cut.budget for cut in cuts]]
@@ -141,10 +141,10 @@ def _budget_evidence(
 
 
 def _metrics(task: Task, model: Encoder, reference: Reference) -> dict[str, dict[str, float]]:
-    """The task's metrics and the agreement with the dense model's logits, on each split of these."""
+    """The task's metrics and the agreement with the dense model's answers, on each split of these."""
     return {
-        split: task.evaluate(predict_with(model), split, logits)
-        for split, logits in reference.items()
+        split: task.evaluate(predict_with(model), split, answers)
+        for split, answers in reference.items()
     }
 
 

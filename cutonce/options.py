@@ -37,14 +37,14 @@ def keep(out: Path | None, result: dict[str, Any]) -> dict[str, Any]:
 
 def add_task(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
     group = parser.add_argument_group("task")
-    group.add_argument("--task", default="text-classification", help="kind of task")
+    group.add_argument("--task", help="kind of task (default: what the model is for)")
     group.add_argument(
         "--data", required=required, help="TSV, CSV, JSONL or Parquet file, or hub:NAME"
     )
     group.add_argument("--text", required=required, help="column with the text")
     group.add_argument("--text-pair", help="column with the second text of a pair")
     group.add_argument(
-        "--label", help="column with the label; without it only agreement is reported"
+        "--label", help="column with the labels; without it only agreement is reported"
     )
     group.add_argument(
         "--eval", dest="evaluation", help="file of the report split (default: 10 %% of --data)"

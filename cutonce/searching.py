@@ -13,6 +13,7 @@ from cutonce.evidence import Errors, evidence, interval_json
 from cutonce.profiles import stored_predictor, stored_tile
 from cutonce.profiling import make_profiles
 from cutonce.runs import DENSE
+from cutonce.scores import headline
 from cutonce.setting import Setting
 from cutonce.subnets import read_record, save_subnet
 from cutonce.tasks import predict_with
@@ -77,7 +78,8 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
     """One predictor per target; profiles what the store does not cover, and says so."""
     targets = list(dict.fromkeys(budget.target for budget in setting.budgets))
     dense = setting.model.encoder.architecture
-    ends = [dense, dense.with_operators(dense.operators[:1])]
+    shallow = dense.with_operators([*dense.operators[:1], *[None] * (len(dense.operators) - 1)])
+    ends = [dense, shallow]
     found: dict[Target, LatencyPredictor] = {}
     for target in targets:
         predictor = stored_predictor(setting.store, target)
@@ -150,7 +152,7 @@ def make_elastic(setting: Setting, space: SearchSpace) -> tuple[ElasticEncoder, 
 def evaluate_front(
     setting: Setting, elastic: ElasticEncoder, space: SearchSpace, errors: Errors, cuts: list[Cut]
 ) -> list[dict[str, Any]]:
-    """Loss and accuracy on the search split of every network measured, and along each front."""
+    """Loss and score on the search split of every network measured, and along each front."""
     tables = {cut.budget.target: cut.table for cut in cuts}
     sources = {tuple(space.dense): "dense"}
     for table in tables.values():
@@ -159,18 +161,19 @@ def evaluate_front(
     for cut in cuts:
         sources.update({step.choice: "budget" for step in cut.rounds})
     batches = setting.task.batches("search", limit=SENSITIVITY_EXAMPLES)
-    reference = setting.task.logits(predict_with(setting.model.encoder), "search")
+    reference = setting.task.answers(predict_with(setting.model.encoder), "search")
     rows = []
     with progress("evaluating the fronts") as advance:
         for done, (choice, source) in enumerate(sources.items()):
             chain = space.chain(choice)
             with elastic.active(chain):
-                metrics = setting.task.evaluate(predict_with(elastic), "search", reference)
+                scores = setting.task.evaluate(predict_with(elastic), "search", reference)
+            found = headline(scores)
             rows.append(
                 {
                     "chain": chain_text(chain),
                     "kl": kl(elastic, chain, batches),
-                    "accuracy": metrics.get("accuracy"),
+                    "score": found[1] if found and setting.task.labelled else None,
                     "ms": {
                         str(t): interval_json(table.predict(choice)) for t, table in tables.items()
                     },

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deploy.kinds import kind_of
 from deploy.task import Predict, Task
 from devices.errors import ModelError, UsageError
 from devices.runtimes import Arrays
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def load_task(
     model: LoadedModel,
     *,
-    kind: str,
+    kind: str | None,
     data: str | Path,
     text: str,
     text_pair: str | None,
@@ -30,6 +31,9 @@ def load_task(
     seed: int,
 ) -> Task:
     """The task, tokenised with the model's own tokenizer and numbered by its label names.
+
+    Args:
+        kind: None stands for what the model is for.
 
     Raises:
         ModelError: the model has no tokenizer, or one that does not fit it.
@@ -42,7 +46,7 @@ def load_task(
         )
     architecture = model.encoder.architecture
     task = Task.load(
-        kind=kind,
+        kind=kind or kind_of(architecture.output),
         data=data,
         text=text,
         text_pair=text_pair,
@@ -58,7 +62,11 @@ def load_task(
 
 
 def task_again(
-    record: Mapping[str, Any] | None, tokenizer: Path, labels: Sequence[str], **given: Any
+    record: Mapping[str, Any] | None,
+    tokenizer: Path,
+    labels: Sequence[str],
+    output: str,
+    **given: Any,
 ) -> Task | None:
     """The task that a sub-network or an artifact remembers, with what is ``given`` in its place.
 
@@ -66,7 +74,7 @@ def task_again(
     touches the network unless the user names it.
 
     Args:
-        labels: names of the model's outputs.
+        labels: names of the model's outputs. output: what they mean.
         given: arguments of :func:`load_task`, None for those that stay as remembered.
     """
     known = dict(record or {})
@@ -79,7 +87,7 @@ def task_again(
     if wanted["text"] is None:
         raise UsageError("--data needs --text, the column with the text.")
     return Task.load(
-        kind=wanted["kind"] or "text-classification",
+        kind=wanted["kind"] or kind_of(output),
         data=wanted["data"],
         text=wanted["text"],
         text_pair=wanted["text_pair"],

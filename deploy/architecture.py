@@ -1,8 +1,8 @@
 """The immutable description of one encoder, and nothing that computes with it.
 
 A BERT-family encoder here is an embedding, a chain of operators (sub-layers) and a head. A dropped
-sub-layer is absent from the chain, and in this post-norm family its LayerNorm goes with it. All but a
-projection add to the residual stream and normalise it.
+sub-layer is absent from the chain, and its LayerNorm goes with it. All but a projection add to the
+residual stream; the LayerNorm comes after that, or before the sub-layer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,7 +18,23 @@ from devices.errors import UsageError
 
 SCHEMA = 1
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
-POOLERS = ("tanh", "gelu", "relu")
+_LATER = (
+    "shares", "head", "norm", "absolute", "pooling", "normed_head", "window", "rotary", "normed",
+)  # fmt: skip
+POOLERS = ("tanh", "gelu", "gelu_new", "relu")
+PER_TOKEN = ("token-classification", "question-answering", "masked-language-model")
+OUTPUTS = ("embedding", "classification", "multi-label", "regression", *PER_TOKEN)
+"""What an encoder's outputs may mean."""
+
+
+def _described(part: Architecture | Operator) -> dict[str, Any]:
+    """The fields of ``part``. Those that came later are left out where they say nothing, so that an
+    encoder keeps the digest it always had."""
+    return {
+        f.name: getattr(part, f.name)
+        for f in fields(part)
+        if f.name != "operators" and not (f.name in _LATER and getattr(part, f.name) == f.default)
+    }
 
 
 def _positive(owner: object, *names: str) -> None:
@@ -32,17 +48,26 @@ def _positive(owner: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class Attention:
-    """Multi-head self-attention: ``heads`` heads of ``head_dim`` dimensions each."""
+    """Multi-head self-attention: ``heads`` heads of ``head_dim`` dimensions each.
+
+    Attributes:
+        window: tokens to either side that a token looks at; None for all.
+        rotary: base of the rotary position embedding (Su et al. 2021, arXiv 2104.09864), None without.
+        normed: whether the sub-layer has a LayerNorm.
+    """
 
     kind: ClassVar[str] = "attention"
     heads: int
     head_dim: int
+    window: int | None = None
+    rotary: float | None = None
+    normed: bool = True
 
     def __post_init__(self) -> None:
         _positive(self, "heads", "head_dim")
 
     def __str__(self) -> str:
-        return f"A{self.heads}"
+        return f"A{self.heads}" + ("" if self.window is None else f"w{self.window}")
 
 
 @dataclass(frozen=True)
@@ -124,10 +149,20 @@ class Architecture:
         vocabulary, positions, token_types: rows of the three embedding tables.
         hidden: width of the residual stream, up to the first projection.
         operators: the chain of sub-layers, first to last.
-        labels: outputs of the classification head (pooler and linear layer on the first token);
-            0 means no head: the output is the last hidden state of the first token.
+        labels: outputs of the head: of every token or, by a pooler and a linear layer, of the first;
+            0 where there is no head, so that the output is the last hidden state of the first token,
+            and where a masked language model gives one for each row of the vocabulary.
+        head: what they mean, one of :data:`OUTPUTS`; empty where their number tells, see :attr:`output`.
         pooler: activation between the two layers of the head.
         norm_eps: epsilon of every LayerNorm.
+        norm: ``post`` where the sum of a sub-layer and its input is normalised, ``pre`` where its input
+            is, and the states after the last one.
+        absolute: whether there is a table of positions.
+        pooling: what a head that gives one answer reads: the ``first`` token, or the ``mean`` of all.
+        normed_head: whether a LayerNorm stands before the head's last layer, and a linear layer with an
+            activation before that, on every token too.
+        shares: for every operator the first one in the chain whose very weights it uses, itself where
+            they are its own (ALBERT, Lan et al. 2020, arXiv 1909.11942); empty where all have their own.
     """
 
     vocabulary: int
@@ -138,6 +173,12 @@ class Architecture:
     labels: int = 0
     norm_eps: float = 1e-12
     pooler: str = "tanh"
+    shares: tuple[int, ...] = ()
+    head: str = ""
+    norm: str = "post"
+    absolute: bool = True
+    pooling: str = "first"
+    normed_head: bool = False
 
     def __post_init__(self) -> None:
         _positive(self, "vocabulary", "hidden", "positions", "token_types")
@@ -145,13 +186,43 @@ class Architecture:
             raise UsageError(
                 f"Pooler activation {self.pooler!r} is not supported; use one of {', '.join(POOLERS)}."
             )
+        if self.norm not in ("post", "pre") or self.pooling not in ("first", "mean"):
+            raise UsageError(
+                f"Norm {self.norm!r} with pooling {self.pooling!r} is not known; expected post or pre, "
+                "and first or mean."
+            )
+        without = self.output in ("embedding", "masked-language-model")
+        if self.output not in OUTPUTS or without == bool(self.labels):
+            raise UsageError(
+                f"A head for {self.output} with {self.labels} labels does not make sense; use one of "
+                f"{', '.join(OUTPUTS)}, with labels where it has any."
+            )
         object.__setattr__(self, "operators", tuple(self.operators))
+        none = tuple(self.shares) == tuple(range(len(self.operators)))
+        object.__setattr__(self, "shares", () if none else tuple(self.shares))
+        self._check_shares()
 
     @cached_property
     def digest(self) -> str:
         """16 hex digits that name this architecture everywhere."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def output(self) -> str:
+        """What the outputs mean, one of :data:`OUTPUTS`."""
+        usual = ("embedding", "regression", "classification")
+        return self.head or usual[min(self.labels, 2)]
+
+    @property
+    def per_token(self) -> bool:
+        """Whether every token has outputs, and not the first alone."""
+        return self.output in PER_TOKEN
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether the head reads every token's state, and not the first alone."""
+        return self.per_token or self.pooling == "mean"
 
     @property
     def attentions(self) -> int:
@@ -170,17 +241,46 @@ class Architecture:
         return tuple(found)
 
     def with_operators(self, operators: Iterable[Operator | None]) -> Architecture:
-        """The same encoder with another chain; None stands for a dropped sub-layer."""
-        return replace(self, operators=tuple(op for op in operators if op is not None))
+        """The same encoder with another chain; None stands for a dropped sub-layer.
+
+        Where weights are shared, the chain has one entry per operator, and those that are left as they
+        are go on sharing.
+        """
+        chain = tuple(operators)
+        kept = tuple(op for op in chain if op is not None)
+        return replace(self, operators=kept, shares=self._still_shared(chain))
+
+    def _still_shared(self, chain: tuple[Operator | None, ...]) -> tuple[int, ...]:
+        if not self.shares:
+            return ()
+        first: dict[int, int] = {}
+        shares: list[int] = []
+        for dense, group, operator in zip(self.operators, self.shares, chain, strict=True):
+            if operator is not None:
+                place = len(shares)
+                shares.append(first.setdefault(group, place) if operator == dense else place)
+        return tuple(shares)
+
+    def _check_shares(self) -> None:
+        alike = list(zip(self.operators, self.widths, strict=False))
+        if self.shares and not (
+            len(self.shares) == len(alike)
+            and all(0 <= first <= place for place, first in enumerate(self.shares))
+            and all(self.shares[first] == first for first in self.shares)
+            and all(alike[first] == alike[place] for place, first in enumerate(self.shares))
+        ):
+            raise UsageError(
+                f"Shares {list(self.shares)} do not fit {self}; expected for every operator the first "
+                "one that is like it and whose weights it uses."
+            )
 
     def __str__(self) -> str:
         chain = " ".join(map(str, self.operators))
         return f"H{self.hidden}[{chain or 'no sub-layers'}]"
 
     def to_json(self) -> dict[str, Any]:
-        data = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "operators"}
-        operators = [{"kind": op.kind, **asdict(op)} for op in self.operators]
-        return {"schema": SCHEMA, **data, "operators": operators}
+        operators = [{"kind": op.kind, **_described(op)} for op in self.operators]
+        return {"schema": SCHEMA, **_described(self), "operators": operators}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Architecture:

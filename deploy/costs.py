@@ -95,13 +95,12 @@ def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCo
 
 
 def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
-    hidden, labels = architecture.widths[-1], architecture.labels
-    if not labels:
-        return OperatorCost("head", (), 0, workload.batch * hidden)
-    gemms = (Gemm(workload.batch, hidden, hidden), Gemm(workload.batch, hidden, labels))
-    return OperatorCost(
-        "head", gemms, head_parameters(architecture), workload.batch * (2 * hidden + labels)
-    )
+    a = architecture
+    rows = workload.tokens if a.per_token else workload.batch
+    layers = [Gemm(rows, given, found) for given, found in _head_layers(a)]
+    written = sum(layer.n for layer in layers)
+    read = head_parameters(a) + (a.vocabulary * a.hidden if _tied(a) else 0)
+    return OperatorCost("head", tuple(layers), read, rows * (a.widths[-1] + written))
 
 
 def costs(architecture: Architecture, workload: Workload) -> list[OperatorCost]:
@@ -115,8 +114,8 @@ def costs(architecture: Architecture, workload: Workload) -> list[OperatorCost]:
 def operator_parameters(operator: Operator, hidden: int) -> int:
     """Weights and biases of one sub-layer, LayerNorm included."""
     if isinstance(operator, Attention):
-        inner = operator.heads * operator.head_dim
-        return 4 * hidden * inner + 3 * inner + hidden + 2 * hidden
+        inner, norm = operator.heads * operator.head_dim, 2 * hidden * operator.normed
+        return 4 * hidden * inner + 3 * inner + hidden + norm
     if isinstance(operator, FeedForward):
         linears = 1 + operator.gated
         return (linears + 1) * hidden * operator.width + linears * operator.width + 3 * hidden
@@ -126,16 +125,45 @@ def operator_parameters(operator: Operator, hidden: int) -> int:
 
 
 def head_parameters(architecture: Architecture) -> int:
-    hidden, labels = architecture.widths[-1], architecture.labels
-    return hidden * hidden + hidden + hidden * labels + labels if labels else 0
+    """Weights and biases of the head; the embedding table that a masked language model ends with is
+    not the head's own."""
+    a = architecture
+    own = sum(given * found + found for given, found in _head_layers(a))
+    if _tied(a):
+        return own - a.vocabulary * a.hidden + 2 * a.hidden
+    return own + (2 * a.widths[-1] if a.normed_head and a.labels else 0)
+
+
+def _tied(architecture: Architecture) -> bool:
+    return architecture.output == "masked-language-model"
+
+
+def _head_layers(architecture: Architecture) -> list[tuple[int, int]]:
+    """Inputs and outputs of the head's linear layers."""
+    a, hidden = architecture, architecture.widths[-1]
+    if _tied(a):
+        return [(hidden, a.hidden), (a.hidden, a.vocabulary)]
+    if not a.labels:
+        return []
+    last = [(hidden, a.labels)]
+    return last if a.per_token and not a.normed_head else [(hidden, hidden), *last]
 
 
 def parameters(architecture: Architecture) -> int:
-    """All parameters of the encoder that deploy.encoder builds."""
+    """All parameters of the encoder that deploy.encoder builds; shared ones count once."""
     hidden = architecture.hidden
-    rows = architecture.vocabulary + architecture.positions + architecture.token_types
-    chain = sum(map(operator_parameters, architecture.operators, architecture.widths))
-    return rows * hidden + 2 * hidden + chain + head_parameters(architecture)
+    rows = architecture.vocabulary + architecture.token_types
+    rows += architecture.positions if architecture.absolute else 0
+    shares = architecture.shares or range(len(architecture.operators))
+    chain = sum(
+        operator_parameters(operator, width)
+        for place, (operator, width, first) in enumerate(
+            zip(architecture.operators, architecture.widths, shares, strict=False)
+        )
+        if place == first
+    )
+    last = 2 * architecture.widths[-1] if architecture.norm == "pre" else 0
+    return rows * hidden + 2 * hidden + chain + last + head_parameters(architecture)
 
 
 def macs(architecture: Architecture, workload: Workload) -> int:

@@ -9,14 +9,16 @@ from typing import Any
 
 import pandas as pd
 
+from deploy.annotated import parse_conll, parse_lines, parse_squad
 from devices.errors import DataError, MissingDependency, UnknownName
 
-FORMATS = (".tsv", ".csv", ".jsonl", ".parquet")
+FORMATS = (".tsv", ".csv", ".jsonl", ".parquet", ".conll", ".json", ".txt")
 HUB = "hub:"
 
 
 def read_table(source: str | Path, *, header: bool = True) -> pd.DataFrame:
-    """Read a ``.tsv``, ``.csv``, ``.jsonl`` or ``.parquet`` file, or ``hub:NAME[:CONFIG[:SPLIT]]``.
+    """Read a ``.tsv``, ``.csv``, ``.jsonl`` or ``.parquet`` file, or ``hub:NAME[:CONFIG[:SPLIT]]``;
+    ``.conll``, ``.json`` of SQuAD and ``.txt`` as :mod:`deploy.annotated` says.
 
     TSV is read literally: fields end at a tab and rows at a line feed, quote characters are text.
     Without ``header`` the columns of a TSV or CSV are called ``0``, ``1``, … A byte-order mark is
@@ -64,9 +66,18 @@ def _read_file(path: Path, header: bool) -> pd.DataFrame:
         ) from error
     if not text.strip():
         raise DataError(f"{path} is empty; expected a table with at least a few examples.")
-    if ending == ".jsonl":
-        return _parse_jsonl(text, path)
-    return _parse_tsv(text, path, header) if ending == ".tsv" else _parse_csv(text, path, header)
+    match ending:
+        case ".jsonl":
+            return _parse_jsonl(text, path)
+        case ".conll":
+            return parse_conll(text, path)
+        case ".json":
+            return parse_squad(text, path)
+        case ".txt":
+            return parse_lines(text)
+        case ".tsv":
+            return _parse_tsv(text, path, header)
+    return _parse_csv(text, path, header)
 
 
 def _parse_tsv(text: str, path: Path, header: bool) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deploy.architecture import Architecture
-from deploy.layers import make_layer
+from deploy.heads import make_head
+from deploy.layers import make_layer, share
 from devices.errors import ModelError, UsageError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPE = "cutonce-encoder"
-_POOLERS = {"tanh": nn.Tanh(), "gelu": nn.GELU(), "relu": nn.ReLU()}
+_HEAD = ("pooler.", "classifier.")  # as the first encoders called what is now below "head."
 
 
 class Encoder(nn.Module):
@@ -36,15 +38,18 @@ class Encoder(nn.Module):
         self.architecture = a
         self.label_names = label_names or tuple(f"LABEL_{i}" for i in range(a.labels))
         self.tokens = nn.Embedding(a.vocabulary, a.hidden)
-        self.positions = nn.Embedding(a.positions, a.hidden)
+        self.positions = nn.Embedding(a.positions, a.hidden) if a.absolute else None
         self.token_types = nn.Embedding(a.token_types, a.hidden)
         self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
         self.dropout = nn.Dropout(dropout)
-        layers = map(partial(make_layer, eps=a.norm_eps), a.operators, a.widths)
+        layers = map(partial(make_layer, architecture=a), a.operators, a.widths)
         self.operators = nn.ModuleList(layers)
-        if a.labels:
-            self.pooler = nn.Linear(a.widths[-1], a.widths[-1])
-            self.classifier = nn.Linear(a.widths[-1], a.labels)
+        for place, first in enumerate(a.shares):
+            if first != place:
+                share(self.operators[place], self.operators[first])
+        pre = a.norm == "pre"
+        self.last_norm = nn.LayerNorm(a.widths[-1], eps=a.norm_eps) if pre else nn.Identity()
+        self.head = make_head(a, self.tokens, dropout)
         self.apply(_initialise)
 
     def forward(
@@ -53,11 +58,16 @@ class Encoder(nn.Module):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
     ) -> Tensor:
-        """Logits [batch, labels], or the first token's state [batch, hidden] without a head.
+        """Logits [batch, labels], or [batch, sequence, labels] of a head on every token; without a
+        head the first token's state [batch, hidden].
 
         All inputs are int64 [batch, sequence]; padding is on the right.
         """
-        return self.pool(self.encode(input_ids, attention_mask, token_type_ids))
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        states = self.encode(input_ids, attention_mask, token_type_ids)
+        outputs: Tensor = self.head(states, attention_mask)
+        return outputs
 
     def encode(
         self,
@@ -69,7 +79,8 @@ class Encoder(nn.Module):
         states, mask = self.embed(input_ids, attention_mask, token_type_ids)
         for operator in self.operators:
             states = operator(states, mask)
-        return states
+        last: Tensor = self.last_norm(states)
+        return last
 
     def embed(
         self,
@@ -86,22 +97,14 @@ class Encoder(nn.Module):
         if self.architecture.token_types == 1:
             # A family without token types; the tokenizers of some tell pairs apart all the same.
             token_type_ids = token_type_ids.clamp(max=0)
-        position = torch.arange(input_ids.shape[1], device=input_ids.device)
-        embedded = (
-            self.tokens(input_ids) + self.positions(position) + self.token_types(token_type_ids)
-        )
+        embedded = self.tokens(input_ids)
+        if self.positions is not None:
+            place = torch.arange(input_ids.shape[1], device=input_ids.device)
+            embedded = embedded + self.positions(place)
+        embedded = embedded + self.token_types(token_type_ids)
         states = self.dropout(self.norm(embedded))
         lowest = torch.finfo(states.dtype).min
         return states, (1 - attention_mask[:, None, None, :].to(states.dtype)) * lowest
-
-    def pool(self, states: Tensor) -> Tensor:
-        """The head on the first token."""
-        first = states[:, 0]
-        if not self.architecture.labels:
-            return first
-        pooled = _POOLERS[self.architecture.pooler](self.pooler(first))
-        logits: Tensor = self.classifier(self.dropout(pooled))
-        return logits
 
     @property
     def digest(self) -> str:
@@ -121,6 +124,8 @@ class Encoder(nn.Module):
             "label_names": list(self.label_names),
         }
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        for name in _borrowed(self.architecture, weights):
+            del weights[name]
         save_file(weights, directory / WEIGHTS)
         (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
 
@@ -136,7 +141,13 @@ class Encoder(nn.Module):
             encoder = cls(
                 Architecture.from_json(config["architecture"]), tuple(config["label_names"])
             )
-            encoder.load_state_dict(load_file(directory / WEIGHTS))
+            weights = {
+                f"head.{name}" if name.startswith(_HEAD) else name: tensor
+                for name, tensor in load_file(directory / WEIGHTS).items()
+            }
+            for name, source in _borrowed(encoder.architecture, encoder.state_dict()).items():
+                weights[name] = weights[source]
+            encoder.load_state_dict(weights)
         except (OSError, ValueError, KeyError, RuntimeError, UsageError) as error:
             raise ModelError(
                 f"{directory} does not hold a whole cutonce encoder ({error}); expected {CONFIG} and "
@@ -147,6 +158,19 @@ class Encoder(nn.Module):
                 f"{directory / WEIGHTS} is damaged ({error}); write it again."
             ) from error
         return encoder.eval()
+
+
+def _borrowed(architecture: Architecture, names: Iterable[str]) -> dict[str, str]:
+    """Names of the weights that belong to an earlier module, and what they are called there."""
+    found = {"head.decoder.weight": "tokens.weight"} if "head.decoder.weight" in names else {}
+    for name in names:
+        kind, _, rest = name.partition(".")
+        place, _, rest = rest.partition(".")
+        if kind == "operators" and architecture.shares:
+            first = architecture.shares[int(place)]
+            if first != int(place):
+                found[name] = f"operators.{first}.{rest}"
+    return found
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,10 +1,10 @@
-"""Rows of a table to examples: one or two texts each, and a label as text."""
+"""Rows of a table to examples: one or two texts each, and a label."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from devices.errors import DataError
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts, as tuples of one or two, and label values, None where the table has none."""
+    """Texts, as tuples of one or two, each as the kind of task reads it, and labels likewise; None where
+    the table has none."""
 
-    texts: list[tuple[str, ...]]
-    labels: list[str] | None
+    texts: list[tuple[Any, ...]]
+    labels: list[Any] | None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -36,37 +37,48 @@ class Examples:
         return Examples([self.texts[row] for row in rows], labels)
 
 
-def read_examples(source: str | Path, texts: Sequence[str], label: str | None) -> Examples:
+def read_examples(
+    source: str | Path,
+    texts: Sequence[str],
+    label: str | None,
+    read_text: Callable[[Any], Any] = str,
+    read_label: Callable[[Any], Any] = str,
+) -> Examples:
     """The columns ``texts`` and ``label`` of a table (see :func:`deploy.datafiles.read_table`).
 
     Columns that are all numbers stand for positions, from 0, in a file without header line.
 
+    Args:
+        read_text, read_label: of a cell; ValueError where that is none.
+
     Raises:
         UnknownName: a column that the table does not have.
-        DataError: a cell without value, an empty label, or an unreadable file.
+        DataError: a cell without value, one that cannot be read, or an unreadable file.
     """
     names = [*texts] if label is None else [*texts, label]
     table = read_table(source, header=not all(name.isdecimal() for name in names))
-    columns = {name: column(table, name, source).tolist() for name in names}
-    parts = [
-        [_text(cell, i, name, source) for i, cell in enumerate(columns[name])] for name in texts
-    ]
-    labels = None
-    if label is not None:
-        labels = [_label(cell, i, label, source) for i, cell in enumerate(columns[label])]
+
+    def read(name: str, reader: Callable[[Any], Any]) -> list[Any]:
+        cells = column(table, name, source).tolist()
+        return [_read(reader, cell, row, name, source) for row, cell in enumerate(cells)]
+
+    parts = [read(name, read_text) for name in texts]
+    labels = None if label is None else read(label, read_label)
     return Examples(list(zip(*parts, strict=True)), labels)
 
 
-def _text(cell: Any, row: int, name: str, source: str | Path) -> str:
-    if cell is None or cell != cell:  # NaN is the only value that differs from itself
+def _read(reader: Callable[[Any], Any], cell: Any, row: int, name: str, source: str | Path) -> Any:
+    if isinstance(cell, float):
+        if cell != cell:  # NaN is the only value that differs from itself
+            cell = None
+        elif cell.is_integer():
+            cell = int(cell)  # Parquet may hold class numbers as floats
+    where = f"{source} row {row + 1}"
+    if cell is None:
+        raise DataError(f"{where} has no value in column {name!r}; fill it, or drop the row.")
+    try:
+        return reader(cell)
+    except (ValueError, TypeError) as error:
         raise DataError(
-            f"{source} row {row + 1} has no value in column {name!r}; fill it, or drop the row."
-        )
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)  # Parquet may hold class numbers as floats
-    return str(cell)
-
-
-def _label(cell: Any, row: int, name: str, source: str | Path) -> str:
-    text = _text(cell, row, name, source).strip()
-    return text or _text(None, row, name, source)
+            f"{where} holds {str(cell)[:40]!r} in column {name!r}: {error}; mend it, or drop the row."
+        ) from error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from deploy.architecture import (
+    Architecture,
     Attention,
     FeedForward,
     Operator,
@@ -17,59 +19,109 @@ from deploy.architecture import (
 _ACTIVATIONS = {"gelu": nn.GELU(), "gelu_new": nn.GELU("tanh"), "relu": nn.ReLU()}
 
 
-class AttentionLayer(nn.Module):
-    """Self-attention, residual, LayerNorm (post-norm)."""
+class SubLayer(nn.Module):
+    """What a sub-layer adds to the residual stream, with a LayerNorm after the sum or before it.
 
-    def __init__(self, operator: Attention, hidden: int, eps: float) -> None:
+    Args:
+        hidden: width of the residual stream.
+        architecture: the encoder's, for what all its sub-layers have in common.
+        normed: whether there is a LayerNorm.
+    """
+
+    def __init__(self, hidden: int, architecture: Architecture, normed: bool = True) -> None:
         super().__init__()
+        self.pre = architecture.norm == "pre"
+        self.norm = nn.LayerNorm(hidden, eps=architecture.norm_eps) if normed else nn.Identity()
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """``states`` [batch, sequence, hidden], additive ``mask`` [batch, 1, 1, sequence]."""
+        if self.pre:
+            return states + self.added(self.norm(states), mask)
+        normed: Tensor = self.norm(states + self.added(states, mask))
+        return normed
+
+    def added(self, states: Tensor, mask: Tensor) -> Tensor:
+        """What is added to the residual stream [batch, sequence, hidden]."""
+        raise NotImplementedError
+
+
+class AttentionLayer(SubLayer):
+    """Self-attention."""
+
+    def __init__(self, operator: Attention, hidden: int, architecture: Architecture) -> None:
+        super().__init__(hidden, architecture, operator.normed)
         inner = operator.heads * operator.head_dim
-        self.head_dim = operator.head_dim
-        self.heads = operator.heads
+        self.head_dim, self.heads, self.window = operator.head_dim, operator.heads, operator.window
         self.query = nn.Linear(hidden, inner)
         self.key = nn.Linear(hidden, inner)
         self.value = nn.Linear(hidden, inner)
         self.output = nn.Linear(inner, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=eps)
+        self.rotary = operator.rotary is not None
+        if operator.rotary is not None:
+            angles = _angles(architecture.positions, operator.head_dim, operator.rotary)
+            self.register_buffer("cosine", angles.cos(), persistent=False)
+            self.register_buffer("sine", angles.sin(), persistent=False)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """``states`` [batch, sequence, hidden], additive ``mask`` [batch, 1, 1, sequence]."""
+    def added(self, states: Tensor, mask: Tensor) -> Tensor:
         # Spelt out rather than scaled_dot_product_attention: at opset 20 this gives the cleanest
         # graph, which every runtime's own fusion recognises.
         query, key, value = (
             self._split(project(states)) for project in (self.query, self.key, self.value)
         )
+        if self.rotary:
+            query, key = self._turned(query), self._turned(key)
+        if self.window is not None:
+            place = torch.arange(states.shape[1], device=states.device)
+            far = (place[:, None] - place[None, :]).abs() > self.window
+            mask = mask.masked_fill(far, torch.finfo(mask.dtype).min)
         scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + mask
         context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
-        return self.norm(states + self.output(context))
+        found: Tensor = self.output(context)
+        return found
 
     def _split(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
 
+    def _turned(self, heads: Tensor) -> Tensor:
+        """Every pair of dimensions turned by the token's angle: [batch, heads, sequence, dimensions]."""
+        length = heads.shape[2]
+        first, second = heads.chunk(2, -1)
+        crossed = torch.cat([-second, first], -1)
+        return heads * self.cosine[:length] + crossed * self.sine[:length]
 
-class FeedForwardLayer(nn.Module):
-    """Linear, activation, linear, residual, LayerNorm (post-norm)."""
 
-    def __init__(self, operator: FeedForward, hidden: int, eps: float) -> None:
-        super().__init__()
+def _angles(positions: int, dimensions: int, base: float) -> Tensor:
+    """[positions, dimensions]; the second half of the dimensions has the angles of the first."""
+    speeds = base ** -(torch.arange(0, dimensions, 2, dtype=torch.float32) / dimensions)
+    half = torch.arange(positions, dtype=torch.float32)[:, None] * speeds
+    return torch.cat([half, half], -1)
+
+
+class FeedForwardLayer(SubLayer):
+    """Linear, activation, linear; with a gate the activation is multiplied by a third linear layer."""
+
+    def __init__(self, operator: FeedForward, hidden: int, architecture: Architecture) -> None:
+        super().__init__(hidden, architecture)
         self.up = nn.Linear(hidden, operator.width)
         self.activation = _ACTIVATIONS[operator.activation]
         self.gate = nn.Linear(hidden, operator.width) if operator.gated else None
         self.down = nn.Linear(operator.width, hidden)
-        self.norm = nn.LayerNorm(hidden, eps=eps)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - one call for all
-        """``states`` [batch, sequence, hidden]."""
+    def added(self, states: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - one call for all
         inner = self.activation(self.up(states))
         if self.gate is not None:
             inner = inner * self.gate(states)
-        return self.norm(states + self.down(inner))
+        found: Tensor = self.down(inner)
+        return found
 
 
-class SeparableConvolutionLayer(nn.Module):
-    """Depthwise and pointwise convolution over the tokens, residual, LayerNorm (post-norm)."""
+class SeparableConvolutionLayer(SubLayer):
+    """Depthwise and pointwise convolution over the tokens, activation."""
 
-    def __init__(self, operator: SeparableConvolution, hidden: int, eps: float) -> None:
-        super().__init__()
+    def __init__(
+        self, operator: SeparableConvolution, hidden: int, architecture: Architecture
+    ) -> None:
+        super().__init__(hidden, architecture)
         self.depthwise = nn.Conv1d(
             hidden,
             hidden,
@@ -80,20 +132,19 @@ class SeparableConvolutionLayer(nn.Module):
         )
         self.pointwise = nn.Linear(hidden, hidden)
         self.activation = _ACTIVATIONS[operator.activation]
-        self.norm = nn.LayerNorm(hidden, eps=eps)
 
-    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """``states`` [batch, sequence, hidden], additive ``mask`` [batch, 1, 1, sequence]."""
+    def added(self, states: Tensor, mask: Tensor) -> Tensor:
         # Padding is zeroed, or it would reach the tokens beside it.
         kept = states * (mask[:, 0, 0, :, None] == 0).to(states.dtype)
         mixed = self.depthwise(kept.transpose(1, 2)).transpose(1, 2)
-        return self.norm(states + self.activation(self.pointwise(mixed)))
+        found: Tensor = self.activation(self.pointwise(mixed))
+        return found
 
 
 class ProjectionLayer(nn.Module):
     """A linear layer to another hidden size; no residual, no norm."""
 
-    def __init__(self, operator: Projection, hidden: int, eps: float) -> None:  # noqa: ARG002
+    def __init__(self, operator: Projection, hidden: int, _architecture: Architecture) -> None:
         super().__init__()
         self.linear = nn.Linear(hidden, operator.to)
 
@@ -111,6 +162,13 @@ _LAYERS: dict[type[Operator], Callable[..., nn.Module]] = {
 }
 
 
-def make_layer(operator: Operator, hidden: int, eps: float) -> nn.Module:
-    """The module of one operator that is given states of width ``hidden``."""
-    return _LAYERS[type(operator)](operator, hidden, eps)
+def share(layer: nn.Module, first: nn.Module) -> None:
+    """Give ``layer``, a module like ``first``, the very parameters of that."""
+    for name, module in layer.named_modules():
+        for kind, _ in list(module.named_parameters(recurse=False)):
+            setattr(module, kind, first.get_parameter(f"{name}.{kind}"))
+
+
+def make_layer(operator: Operator, hidden: int, architecture: Architecture) -> nn.Module:
+    """The module of one operator of ``architecture`` that is given states of width ``hidden``."""
+    return _LAYERS[type(operator)](operator, hidden, architecture)

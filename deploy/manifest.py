@@ -89,10 +89,14 @@ def _entry(path: Path, directory: Path) -> dict[str, Any]:
 def _signature(architecture: Architecture, max_length: int) -> dict[str, Any]:
     shape = ["batch", "sequence"]
     names = ("input_ids", "attention_mask", "token_type_ids")
-    width = architecture.labels or architecture.hidden
+    width = architecture.labels or architecture.widths[-1]
+    if architecture.output == "masked-language-model":
+        width = architecture.vocabulary
+    axes = shape if architecture.per_token else shape[:1]
     return {
         "inputs": [{"name": name, "dtype": "int64", "shape": shape} for name in names],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": ["batch", width]}],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": [*axes, width]}],
+        "answer": architecture.output,
         "dynamic": {"batch": {"min": 1}, "sequence": {"min": 1, "max": architecture.positions}},
         "max_length": max_length,
         "padding": "right",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 REAL = "real"
 REAL_EXAMPLES = 64
+_REAL_WIDE = 8  # where every token has outputs for the whole vocabulary
+_ONE_OF_CLASSES = ("classification", "token-classification", "masked-language-model")
 
 
 @dataclass(frozen=True)
@@ -127,25 +129,40 @@ def check_parity(
     """
     cases = synthetic_cases(encoder.architecture)
     if batches:
-        cases[REAL] = _first(batches, REAL_EXAMPLES)
+        cases[REAL] = _first(batches, _REAL_WIDE if _wide(encoder) else REAL_EXAMPLES)
     inputs = [batch for case in cases.values() for batch in case]
     expected = iter(_reference(encoder, inputs))
     path, runtime = exported.path, target.runtime
     answers = iter(device.run(runtime, path, target.precision, target.threads, inputs))
     pairs = {
-        name: ([next(expected) for _ in case], [next(answers)[0] for _ in case])
+        name: (
+            [_rows(next(expected), batch) for batch in case],
+            [_rows(next(answers)[0], batch) for batch in case],
+        )
         for name, case in cases.items()
     }
     scale = max(float(np.abs(part).max()) for wanted, _ in pairs.values() for part in wanted)
     tolerance = TOLERANCES[target.precision]
     judged = {name for name in cases if tolerance.error is not None}
     judged = judged or {REAL if batches else "mixed lengths"}
-    has_classes = encoder.architecture.labels > 1
+    has_classes = encoder.architecture.output in _ONE_OF_CLASSES
     compared = tuple(
         _compare(name, *pair, scale, tolerance, name in judged, has_classes)
         for name, pair in pairs.items()
     )
     return ParityReport(str(target), target.precision, scale, tolerance, compared)
+
+
+def _wide(encoder: Encoder) -> bool:
+    return encoder.architecture.output == "masked-language-model"
+
+
+def _rows(outputs: np.ndarray[Any, Any], batch: Arrays) -> np.ndarray[Any, Any]:
+    """Outputs for every example, or for every token but padding: [rows, outputs].
+
+    What is of another shape than it should be is left so, and fails the comparison."""
+    mask = batch["attention_mask"].astype(bool)
+    return outputs[mask] if outputs.ndim == 3 and outputs.shape[:2] == mask.shape else outputs
 
 
 def _first(batches: Sequence[Arrays], examples: int) -> list[Arrays]:

@@ -5,8 +5,9 @@
     python run.py "some text" --time 100
 
 Needs numpy, tokenizers and the runtime that manifest.json names, and nothing of what made the
-model. Prints one JSON object per text: label and probability, or the embedding of a model without
-labels. With --time, one more object with the median latency of the whole batch.
+model. Prints one JSON object per text, with what the model is for: a label and its probability,
+labels, a value, tagged words, the answer found in --pair, the tokens behind [MASK], or an embedding.
+With --time, one more object with the median latency of the whole batch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -77,14 +79,21 @@ RUNTIMES = {
 }
 
 
-def encode(texts: Sequence[str], pairs: Sequence[str], max_length: int) -> Arrays:
-    """int64 [texts, longest], padded on the right, in the order of the model's inputs."""
+def encode(texts: Sequence[str], pairs: Sequence[str], signature: dict[str, Any]) -> list[Any]:
+    """Tokens of every text, padded on the right to the longest."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
-    tokenizer.enable_truncation(max_length)
+    answers_within = signature["answer"] == "question-answering"
+    strategy = "only_second" if answers_within and pairs else "longest_first"
+    tokenizer.enable_truncation(signature["max_length"], strategy=strategy)
     tokenizer.enable_padding()
-    encoded = tokenizer.encode_batch(list(zip(texts, pairs, strict=True)) if pairs else list(texts))
+    given = list(zip(texts, pairs, strict=True)) if pairs else list(texts)
+    return list(tokenizer.encode_batch(given))
+
+
+def arrays(encoded: Sequence[Any]) -> Arrays:
+    """int64 [texts, longest], in the order of the model's inputs."""
     columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
     return {
         name: np.array([getattr(entry, column) for entry in encoded], dtype=np.int64)
@@ -92,17 +101,75 @@ def encode(texts: Sequence[str], pairs: Sequence[str], max_length: int) -> Array
     }
 
 
-def answers(logits: Any, texts: Sequence[str], labels: Sequence[str]) -> list[dict[str, Any]]:
-    if not labels:
-        rows = zip(texts, logits.tolist(), strict=True)
-        return [{"text": text, "embedding": row} for text, row in rows]
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    shares = weights / weights.sum(-1, keepdims=True)
-    best = [(int(row.argmax()), float(row.max())) for row in shares]
-    return [
-        {"text": text, "label": labels[index], "probability": round(share, 6)}
-        for text, (index, share) in zip(texts, best, strict=True)
-    ]
+def classification(outputs: Any, labels: Sequence[str], **_: Any) -> dict[str, Any]:
+    shares = softmax(outputs)
+    best = int(shares.argmax())
+    return {"label": labels[best], "probability": round(float(shares[best]), 6)}
+
+
+def multi_label(outputs: Any, labels: Sequence[str], **_: Any) -> dict[str, Any]:
+    shares = 1 / (1 + np.exp(-outputs))
+    named = zip(labels, shares.tolist(), strict=True)
+    return {"labels": {name: round(share, 6) for name, share in named if share > 0.5}}
+
+
+def regression(outputs: Any, **_: Any) -> dict[str, Any]:
+    return {"value": float(outputs[0])}
+
+
+def embedding(outputs: Any, **_: Any) -> dict[str, Any]:
+    return {"embedding": outputs.tolist()}
+
+
+def token_classification(
+    outputs: Any, labels: Sequence[str], entry: Any, text: str, **_: Any
+) -> dict[str, Any]:
+    words = []
+    for word in re.finditer(r"\S+", text):
+        own = (word.start() < end <= word.end() and start < end for start, end in entry.offsets)
+        first = next((place for place, mine in enumerate(own) if mine), None)
+        if first is not None:  # else it is beyond the model's length
+            words.append({"word": word[0], "tag": labels[int(outputs[first].argmax())]})
+    return {"words": words}
+
+
+def question_answering(outputs: Any, entry: Any, pair: str, **_: Any) -> dict[str, Any]:
+    places = np.array([i for i, part in enumerate(entry.sequence_ids) if part == 1])
+    if not len(places):
+        sys.exit("A question is answered from a text; give that with --pair.")
+    shares = [softmax(outputs[places, side]) for side in (0, 1)]
+    apart = places[None, :] - places[:, None]
+    both = shares[0][:, None] * shares[1][None, :] * ((apart >= 0) & (apart < LONGEST_ANSWER))
+    first, last = np.unravel_index(int(both.argmax()), both.shape)
+    start, end = entry.offsets[places[first]][0], entry.offsets[places[last]][1]
+    return {"answer": pair[start:end], "probability": round(float(both[first, last]), 6)}
+
+
+def masked_language_model(outputs: Any, entry: Any, **_: Any) -> dict[str, Any]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizer.json"))
+    hidden = [i for i, token in enumerate(entry.tokens) if token in MASKS]
+    best = [int(outputs[place].argmax()) for place in hidden]
+    return {"tokens": [tokenizer.id_to_token(token) for token in best]}
+
+
+def softmax(logits: Any) -> Any:
+    weights = np.exp(logits - logits.max())
+    return weights / weights.sum()
+
+
+MASKS = ("[MASK]", "<mask>")
+LONGEST_ANSWER = 30  # tokens
+ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "classification": classification,
+    "multi-label": multi_label,
+    "regression": regression,
+    "embedding": embedding,
+    "token-classification": token_classification,
+    "question-answering": question_answering,
+    "masked-language-model": masked_language_model,
+}
 
 
 def check_hash(manifest: dict[str, Any]) -> None:
@@ -137,12 +204,17 @@ def main() -> None:
     if not (HERE / "tokenizer.json").exists():
         parser.error("this model was shipped without a tokenizer; put its tokenizer.json here.")
     target, signature = manifest["target"], manifest["signature"]
-    inputs = encode(args.texts, args.pair, signature["max_length"])
+    encoded = encode(args.texts, args.pair, signature)
+    inputs = arrays(encoded)
     path = str(HERE / manifest["model"])
     check_hash(manifest)
     run = RUNTIMES[target["runtime"]](path, target)
-    for answer in answers(run(inputs), args.texts, manifest["label_names"]):
-        print(json.dumps(answer, ensure_ascii=False))
+    pairs = args.pair or [""] * len(args.texts)
+    for outputs, entry, text, pair in zip(run(inputs), encoded, args.texts, pairs, strict=True):
+        answer = ANSWERS[signature["answer"]](
+            outputs, labels=manifest["label_names"], entry=entry, text=text, pair=pair
+        )
+        print(json.dumps({"text": text, **answer}, ensure_ascii=False))
     if args.time:
         batch, length = inputs["input_ids"].shape
         p50 = median_milliseconds(run, inputs, args.time)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,32 +12,42 @@ import numpy as np
 from deploy.architecture import Architecture
 from deploy.datafiles import resolve
 from deploy.examples import Examples, read_examples
-from deploy.labels import name_labels, number_labels
-from deploy.metrics import agreement
+from deploy.kinds import IGNORED, KINDS, Encoded, Kind, kind_of
 from deploy.splits import divide
-from deploy.tokens import Tokens, load_tokenizer, tokenise
+from deploy.tokens import Tokens, load_tokenizer
 from devices.errors import ModelError, UnknownName, UsageError
-from devices.registry import Registry
 from devices.runtimes import Arrays
 
-KINDS = Registry("task", {"text-classification": "deploy.metrics:classification"})
-"""Kinds of task; each entry scores (logits, labels) -> {metric: value}."""
-
 Predict = Callable[[Arrays], np.ndarray[Any, Any]]
-"""A batch's inputs to its logits [batch, classes]."""
+"""A batch's inputs to its outputs [batch, …], as :meth:`deploy.encoder.Encoder.forward`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples of one split, in file order.
+    """Examples of one split, in file order; see :class:`deploy.kinds.Encoded`."""
 
-    Attributes:
-        tokens: token ids and token types of every example.
-        labels: int64 [n], or None where the data carries none.
-    """
+    encoded: Encoded
 
-    tokens: Tokens
-    labels: np.ndarray[Any, Any] | None
+    @property
+    def tokens(self) -> Tokens:
+        return self.encoded.tokens
+
+    @property
+    def labels(self) -> Sequence[Any] | np.ndarray[Any, Any] | None:
+        return self.encoded.labels
+
+    def labels_of(self, rows: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Labels of ``rows``: [rows], or [rows, the most of any], filled up with -100.
+
+        Raises UsageError where there are none.
+        """
+        if self.labels is None:
+            raise UsageError("The data has no labels; name their column.")
+        chosen = [np.atleast_1d(np.asarray(self.labels[row])) for row in rows]
+        found = np.full((len(rows), max(map(len, chosen))), IGNORED, dtype=chosen[0].dtype)
+        for line, values in zip(found, chosen, strict=True):
+            line[: len(values)] = values
+        return found[:, 0] if np.ndim(self.labels[rows[0]]) == 0 else found
 
     def __len__(self) -> int:
         return len(self.tokens.ids)
@@ -102,12 +112,16 @@ class Task:
         """
         if kind not in KINDS:
             raise UnknownName("task", kind, KINDS)
+        reader: Kind = KINDS.get(kind)()
         columns = [text] if text_pair is None else [text, text_pair]
-        examples = read_examples(data, columns, label)
-        held_out = None if evaluation is None else read_examples(evaluation, columns, label)
+
+        def read(file: str | Path) -> Examples:
+            return read_examples(file, columns, label, reader.read_text, reader.read_label)
+
+        examples, held_out = read(data), None if evaluation is None else read(evaluation)
         parts = _divide(examples, held_out, seed)
         if labels is None and label is not None:
-            labels = name_labels(value for part in parts.values() for value in part.labels or ())
+            labels = reader.name_labels([v for part in parts.values() for v in part.labels or ()])
         names = tuple(labels or ())
         loaded = load_tokenizer(tokenizer)
         source = {
@@ -121,7 +135,10 @@ class Task:
         }
         return cls(
             kind=kind,
-            splits={name: _split(part, loaded, max_length, names) for name, part in parts.items()},
+            splits={
+                name: Split(reader.encode(loaded, part, names, max_length, seed))
+                for name, part in parts.items()
+            },
             label_names=names,
             tokenizer=str(tokenizer),
             tokenizer_size=len(loaded),
@@ -134,7 +151,12 @@ class Task:
     @property
     def labelled(self) -> bool:
         """Whether there are labels to score against; without them only agreement can be."""
-        return self.source["label"] is not None
+        return self.split("report").encoded.truths is not None
+
+    @property
+    def output(self) -> str:
+        """What the outputs of a model for this task mean, as an Architecture calls it."""
+        return self._kind().output
 
     def check_fits(self, architecture: Architecture) -> None:
         """Raises ModelError where ids, length or labels exceed what ``architecture`` takes."""
@@ -147,6 +169,11 @@ class Task:
             raise ModelError(
                 f"Texts of up to {self.max_length} tokens exceed the model's "
                 f"{architecture.positions} positions; lower --max-length to that."
+            )
+        if self.labelled and kind_of(architecture.output) != self.kind:
+            raise ModelError(
+                f"The model's outputs are for {kind_of(architecture.output)}, the task is "
+                f"{self.kind}; train the model on this task first."
             )
         if self.label_names and len(self.label_names) != architecture.labels:
             raise ModelError(
@@ -177,29 +204,48 @@ class Task:
             for start in range(0, len(order), batch_size)
         ]
 
-    def logits(self, predict: Predict, split: str, batch_size: int = 32) -> np.ndarray[Any, Any]:
-        """``predict``'s logits of every example [n, classes], in the order of the split."""
-        rows = np.concatenate([predict(batch) for batch in self.batches(split, batch_size)])
-        restored = np.empty_like(rows)
-        restored[self.order(split)] = rows
-        return restored
+    def outputs(self, predict: Predict, split: str) -> list[np.ndarray[Any, Any]]:
+        """``predict``'s outputs for every example, without padding, in the order of the split."""
+        found = dict(self._each(predict, split))
+        return [found[row] for row in range(len(found))]
+
+    def answers(self, predict: Predict, split: str) -> list[Any]:
+        """What ``predict`` answers for every example, as the kind of task reads its outputs."""
+        kind, notes = self._kind(), self.split(split).encoded.notes
+        found = {
+            row: kind.answer(outputs, None if notes is None else notes[row])
+            for row, outputs in self._each(predict, split)
+        }
+        return [found[row] for row in range(len(found))]
 
     def evaluate(
-        self, predict: Predict, split: str, reference: np.ndarray[Any, Any] | None = None
+        self, predict: Predict, split: str, reference: Sequence[Any] | None = None
     ) -> dict[str, float]:
-        """Scores on one split: the task's metrics where the data has labels, and ``agreement`` with
-        ``reference``, the dense model's :meth:`logits` on the same split, where given.
+        """Scores on one split: the task's metrics where the data has labels, and the agreement with
+        ``reference``, the dense model's :meth:`answers` on the same split, where given.
 
         Raises UsageError when there is neither.
         """
-        labels = self.split(split).labels
-        if labels is None and reference is None:
+        truths = self.split(split).encoded.truths
+        if truths is None and reference is None:
             raise UsageError(
-                "This task has no labels; name their column, or give reference logits."
+                "This task has no labels; name their column, or give a reference's answers."
             )
-        logits = self.logits(predict, split)
-        scores = {} if reference is None else agreement(logits, reference)
-        return scores if labels is None else scores | KINDS.get(self.kind)(logits, labels)
+        kind, answers = self._kind(), self.answers(predict, split)
+        scores = {} if truths is None else kind.scores(answers, truths, self.label_names)
+        return scores if reference is None else {**scores, **kind.agreement(answers, reference)}
+
+    def _kind(self) -> Kind:
+        kind: Kind = KINDS.get(self.kind)()
+        return kind
+
+    def _each(self, predict: Predict, split: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+        """Examples' numbers with their outputs, in the order of :meth:`order`."""
+        order = iter(self.order(split).tolist())
+        for batch in self.batches(split):
+            outputs, lengths = predict(batch), batch["attention_mask"].sum(-1)
+            for row, length in zip(outputs, lengths, strict=True):
+                yield next(order), row[:length] if row.ndim > 1 else row
 
     def calibration(self, count: int = 128) -> list[Arrays]:
         """``count`` training examples, one per batch so that no padding enters the statistics."""
@@ -229,8 +275,3 @@ def _divide(examples: Examples, held_out: Examples | None, seed: int) -> dict[st
     rows = divide(examples.texts, seed, None if held_out is None else held_out.texts)
     parts = {name: examples.take(chosen) for name, chosen in rows.items()}
     return parts if held_out is None else parts | {"report": held_out}
-
-
-def _split(part: Examples, tokenizer: Any, max_length: int, names: Sequence[str]) -> Split:
-    labels = None if part.labels is None else number_labels(part.labels, names)
-    return Split(tokenise(tokenizer, part.texts, max_length), labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ class ElasticEncoder(nn.Module):
     """A copy of ``encoder`` whose heads and neurons stand in descending importance.
 
     The first k heads (w neurons) of a sub-layer are therefore the ones to keep, and the function is
-    the encoder's own. The encoder given is left as it is.
+    the encoder's own. The encoder given is left as it is. Weights that sub-layers of it share are told
+    apart here, each in an order of its own; sub-layers extracted uncut share them again.
 
     Args:
         encoder: the dense encoder.
@@ -38,7 +40,12 @@ class ElasticEncoder(nn.Module):
 
     def __init__(self, encoder: Encoder, importance: Importance | None = None) -> None:
         super().__init__()
+        self._given = encoder.architecture
+        self._shared = copy.deepcopy(encoder.operators) if self._given.shares else None
         self.dense = copy.deepcopy(encoder).eval()
+        if self._shared is not None:
+            self.dense.operators = nn.ModuleList(map(copy.deepcopy, self.dense.operators))
+            self.dense.architecture = replace(self._given, shares=())
         if importance is not None:
             _check_importance(importance, encoder.architecture)
             for layer, values in zip(self.dense.operators, importance, strict=True):
@@ -48,7 +55,7 @@ class ElasticEncoder(nn.Module):
     @property
     def architecture(self) -> Architecture:
         """The dense architecture."""
-        return self.dense.architecture
+        return self._given
 
     def forward(
         self,
@@ -87,7 +94,11 @@ class ElasticEncoder(nn.Module):
         self._check(chain)
         architecture = self.architecture.with_operators(chain)
         small = Encoder(architecture, self.dense.label_names, self.dense.dropout.p)
-        kept = [layer for layer, _, operator in self._positions(chain) if operator is not None]
+        kept = [
+            layer if self._shared is None or operator != dense else self._shared[position]
+            for position, (layer, dense, operator) in enumerate(self._positions(chain))
+            if operator is not None
+        ]
         weights = {
             k: v for k, v in self.dense.state_dict().items() if not k.startswith("operators.")
         }

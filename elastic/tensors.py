@@ -26,18 +26,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-def divergence(labels: int, reference: Tensor, outputs: Tensor, temperature: float = 1.0) -> Tensor:
-    """How far ``outputs`` are from ``reference``: [batch], in nats.
-
-    Args:
-        labels: of the architecture. From 2 on this is KL(reference ‖ outputs) of the two softmax
-            distributions at ``temperature``; below there is no distribution over classes, and it is
-            the KL of unit-variance Gaussians around the outputs, half their squared distance.
-        reference, outputs: [batch, outputs].
-    """
-    if labels < 2:
-        return 0.5 * (reference - outputs).square().sum(-1)
-    wanted, found = ((x / temperature).log_softmax(-1) for x in (reference, outputs))
-    return (wanted.exp() * (wanted - found)).sum(-1)

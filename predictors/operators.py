@@ -61,7 +61,7 @@ class Stack:
 
 def plan_stacks(dense: Architecture) -> list[Stack]:
     """A stack for every kind of operator and size, around one dense encoder of plain operators."""
-    bare = replace(dense, operators=(), labels=0)
+    bare = replace(dense, operators=(), labels=0, head="", shares=())
     kinds = [op.kind for op in dense.operators]
     context = 1 + kinds.index(FeedForward.kind) if FeedForward.kind in kinds else len(kinds)
     base = bare.with_operators(dense.operators[:context])

@@ -57,7 +57,9 @@ def plan_probes(dense: Architecture) -> list[Probe]:
 
     def encoder(width: int) -> Architecture:
         operators = (FeedForward(width),) * LAYERS
-        return replace(dense, hidden=dense.widths[-1], operators=operators, labels=0)
+        return replace(
+            dense, hidden=dense.widths[-1], operators=operators, labels=0, head="", shares=()
+        )
 
     return [Probe(tile, encoder(BASE + tile), encoder(BASE + tile + 1)) for tile in CANDIDATES]
 

@@ -23,6 +23,7 @@ from cutonce.options import (
     require_at_least,
     task_keywords,
 )
+from cutonce.scores import name_of, quoted
 from devices.errors import UsageError
 
 if TYPE_CHECKING:
@@ -131,8 +132,13 @@ def _task(model: LoadedModel, record: dict[str, Any], **given: Any) -> Task | No
 
     if model.tokenizer is None:
         return None
-    labels = model.encoder.label_names
-    task = task_again(record.get("task"), model.tokenizer, labels, **given)
+    task = task_again(
+        record.get("task"),
+        model.tokenizer,
+        model.encoder.label_names,
+        model.encoder.architecture.output,
+        **given,
+    )
     if task is not None:
         task.check_fits(model.encoder.architecture)
     return task
@@ -214,10 +220,10 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def show(result: dict[str, Any]) -> None:
     latency, metrics = result["latency"], result["metrics"]
-    accuracy = f", accuracy {metrics['accuracy']:.1%}" if metrics else ""
+    score = f", {name_of(metrics)} {quoted(metrics)}" if metrics else ""
     limit = f" (budget {milliseconds(latency['limit'])})" if latency["limit"] else ""
     taken = milliseconds(latency["intrinsic"])
-    say(f"{result['artifact']}: parity passed, {taken} intrinsic{limit}{accuracy}")
+    say(f"{result['artifact']}: parity passed, {taken} intrinsic{limit}{score}")
     say(f'Try it: python {result["artifact"]}/run.py "some text"')
     if not latency["met"]:
         talk(f"Missed: the budget of {milliseconds(latency['limit'])} is not met just now.")

@@ -15,6 +15,7 @@ from typing import Any
 
 from cutonce.console import interval, milliseconds, show_table, talk
 from cutonce.options import add_measuring, add_task, add_workload, require_at_least, task_keywords
+from cutonce.scores import name_of, quoted
 from deploy.workload import Workload
 
 
@@ -27,7 +28,7 @@ def search(
     text_pair: str | None = None,
     label: str | None = None,
     evaluation: str | Path | None = None,
-    task: str = "text-classification",
+    task: str | None = None,
     max_length: int = 128,
     batch: int = 1,
     length: int = 128,
@@ -166,7 +167,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
 
 def show_budgets(result: dict[str, Any]) -> None:
     """The table of a search: one row per budget."""
-    dense = _quality(result["dense"]["metrics"])
+    dense = quoted(result["dense"]["metrics"]["report"])
     rows = []
     for entry in result["budgets"]:
         measured, predicted = entry["measured"], entry["predicted"]
@@ -177,7 +178,7 @@ def show_budgets(result: dict[str, Any]) -> None:
                 " / ".join(f"{measured[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 f"{entry['within']:.0%}",
                 f"{entry['speedup']:.2f}×",
-                f"{dense} → {_quality(entry['metrics'])}",
+                f"{dense} → {quoted(entry['metrics']['report'])}",
                 f"{entry['size_bytes'] / 2**20:.1f} MB",
                 entry["status"],
             )
@@ -188,7 +189,7 @@ def show_budgets(result: dict[str, Any]) -> None:
         "intrinsic / p50 / p90 ms",
         "within",
         "speed-up",
-        "accuracy",
+        name_of(result["dense"]["metrics"]["report"]),
         "size",
         "status",
     )
@@ -205,8 +206,3 @@ def show(result: dict[str, Any]) -> None:
             talk(f"Missed: {entry['budget']}: the nearest network takes {nearest}.")
     for budget in result["unreachable"]:
         talk(f"Unreachable: {budget}; its warning says what can be reached.")
-
-
-def _quality(metrics: dict[str, Any]) -> str:
-    accuracy = metrics["report"].get("accuracy")
-    return "–" if accuracy is None else f"{accuracy:.1%}"

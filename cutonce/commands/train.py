@@ -34,7 +34,7 @@ def train(
     text_pair: str | None = None,
     label: str | None = None,
     evaluation: str | Path | None = None,
-    task: str = "text-classification",
+    task: str | None = None,
     max_length: int = 128,
     tokenizer: str | Path | None = None,
     teacher: str | Path | None = None,
@@ -47,7 +47,8 @@ def train(
 
     Args:
         model: a checkpoint, a shape to train from scratch, or (distil) a sub-network.
-        data, text, text_pair, label, evaluation, task, max_length: the task.
+        data, text, text_pair, label, evaluation, task, max_length: the task; to distil, by default what
+            the teacher is for, else text-classification.
         tokenizer: directory or hub name; default: the model's own.
         teacher: the dense model that a sub-network is distilled from.
         epochs, learning_rate: default: what suits the recipe.
@@ -88,7 +89,7 @@ def train(
     else:
         known = _dense(str(model), out, tokenizer, described, settings)
     trained = load(out).encoder
-    scores = {"report": score(known, trained)} if label else {}
+    scores = {"report": score(known, trained)} if known.labelled else {}
     return {
         "model": str(out),
         "architecture": trained.architecture.to_json(),
@@ -131,7 +132,8 @@ def _dense(
     shape = read_configuration(model) if SHAPE.fullmatch(model) else None
     if shape is not None and tokenizer is None:
         raise UsageError(f"Training {model} from scratch needs --tokenizer.")
-    known = Task.load(**described, tokenizer=tokenizer or model)
+    kind = described["kind"] or "text-classification"
+    known = Task.load(**described | {"kind": kind}, tokenizer=tokenizer or model)
     if shape is not None:
         shape = replace(shape, vocabulary=known.tokenizer_size)
     _same_request(out, ["dense", model, known.to_json(), settings])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cutonce.console import milliseconds, progress, show_table, talk
 from cutonce.options import add_measuring, add_out, keep, require_at_least
+from cutonce.scores import quoted
 
 if TYPE_CHECKING:
     from cutonce.proof import Subject
@@ -108,6 +109,7 @@ def _check(
         reports.get("task"),
         artifact.directory,
         artifact.manifest["label_names"],
+        subject.encoder.architecture.output,
         data=data,
         evaluation=evaluation,
     )
@@ -188,13 +190,12 @@ def show(result: dict[str, Any]) -> None:
     for row in result["artifacts"]:
         numbers = row["measured"]
         limit = "–" if row["limit"] is None else milliseconds(row["limit"])
-        accuracy = (row["metrics"] or {}).get("accuracy")
         rows.append(
             (
                 row["artifact"],
                 "whole",
                 "passed" if row["parity"]["passed"] else "FAILED",
-                "–" if accuracy is None else f"{accuracy:.1%}",
+                quoted(row["metrics"]),
                 " / ".join(f"{numbers[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 limit,
                 "holds" if row["holds"] else "does not hold",
@@ -204,7 +205,7 @@ def show(result: dict[str, Any]) -> None:
         "artifact",
         "files",
         "parity",
-        "accuracy",
+        "score",
         "intrinsic / p50 / p90 ms",
         "budget",
         "verdict",

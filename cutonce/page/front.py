@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import plotly.graph_objects as go
 
 from cutonce.page.plotting import BLUE, GREEN, GREY, INK, ORANGE, new_figure, wrapped
-from cutonce.page.text import Evidence, interval, milliseconds, percent
+from cutonce.page.text import Evidence, interval, milliseconds
+from cutonce.scores import headline, name_of
 
 Quality = Callable[[Evidence], float]
 DENSE = {"color": INK, "size": 11, "symbol": "square"}
@@ -50,9 +51,10 @@ def front(run: Evidence, target: str) -> go.Figure:
 
 
 def quality_axis(run: Evidence) -> tuple[str, str, Quality]:
-    """Title, tick format and value: accuracy where every network has one, else −KL."""
-    if all(row.get("accuracy") is not None for row in run["evaluated"]):
-        return "accuracy on the search split", ".1%", lambda row: float(row["accuracy"])
+    """Title, tick format and value: the task's score where every network has one, else −KL."""
+    if all(row.get("score") is not None for row in run["evaluated"]):
+        name = name_of(run["dense"]["metrics"]["search"])
+        return f"{name} on the search split", "", lambda row: float(row["score"])
     return "−KL from dense (nats)", "", lambda row: -float(row["kl"])
 
 
@@ -66,15 +68,16 @@ def _front_of(rows: Sequence[Evidence], target: str, quality: Quality) -> list[E
 
 
 def _shipped(rows: Sequence[Evidence], budgets: Sequence[Evidence]) -> list[Evidence]:
-    """The chosen networks after distillation, where the front is drawn in accuracy."""
-    if any(row.get("accuracy") is None for row in rows):
+    """The chosen networks after distillation, where the front is drawn in the task's score."""
+    if any(row.get("score") is None for row in rows):
         return []
     chosen = {tuple(row["chain"]): row for row in rows}
     shipped = []
     for budget in budgets:
         row, scores = chosen.get(tuple(budget["chain"])), budget["metrics"]["search"]
-        if row is not None and "accuracy" in scores:
-            shipped.append({**row, "kl": None, "accuracy": scores["accuracy"]})
+        found = headline(scores)
+        if row is not None and found is not None:
+            shipped.append({**row, "kl": None, "score": found[1]})
     return shipped
 
 
@@ -99,5 +102,6 @@ def _hover(row: Evidence, target: str) -> str:
     ms = row["ms"][target]
     predicted = interval(ms["predicted"], ms["lower"], ms["upper"])
     loss = "as shipped" if row["kl"] is None else f"KL {row['kl']:.3g}"
-    quality = f"{loss}, accuracy {percent(row.get('accuracy'))}"
+    score = "" if row.get("score") is None else f", score {row['score']:.3f}"
+    quality = f"{loss}{score}"
     return f"{wrapped(row['chain'])}<br>{predicted} ms<br>{quality}"

@@ -39,7 +39,7 @@ def body(run: Evidence, artifacts: Sequence[Shown]) -> Html:
 _QUANTITIES = (
     "The intrinsic latency is what the model costs when nothing disturbs it; p50 and p90 are of all "
     "runs, disturbed or not. A budget bounds what is named beside its limit. Predictions are of the "
-    "intrinsic latency. Accuracy is on the report split, which the search never looked at."
+    "intrinsic latency. The score is on the report split, which the search never looked at."
 )
 _OPERATORS = (
     "Predicted time of the dense model's sub-layers in order: each segment is one of them. "
@@ -53,7 +53,7 @@ _ROUNDS = (
 )
 _PROOFS = (
     "Each file was reloaded in a fresh process and compared with its encoder, over the cases that "
-    "its precision is judged on; accuracy is the file's own on the report split."
+    "its precision is judged on; the score is the file's own on the report split."
 )
 
 
@@ -77,8 +77,8 @@ def _fronts(run: Evidence) -> Html:
     axis, _, _ = quality_axis(run)
     note = (
         f"Every network that was evaluated, before distillation: {axis} against predicted latency. "
-        "Dotted lines are budgets. Where the axis is accuracy, diamonds are the chosen networks as "
-        "shipped, after distillation."
+        "Dotted lines are budgets. Where the axis is the task's score, diamonds are the chosen "
+        "networks as shipped, after distillation."
     )
     plots = [
         markup(front(run, target), f"front-{index}", f"{axis} against latency on {target}")

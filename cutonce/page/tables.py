@@ -7,7 +7,6 @@ from typing import Any
 
 from cutonce.page.artifacts import Shown
 from cutonce.page.text import (
-    NONE,
     Evidence,
     Html,
     bounded,
@@ -20,6 +19,7 @@ from cutonce.page.text import (
     score,
     table,
 )
+from cutonce.scores import NONE
 
 
 def verdict(budgets: Sequence[Evidence], unreachable: Sequence[str]) -> str:
@@ -47,7 +47,7 @@ def _excess(budget: Evidence) -> str:
 def summary(run: Evidence) -> Html:
     header = (
         "Budget", "Limit, ms", "Predicted [interval], ms", "Measured intrinsic / p50 / p90, ms",
-        "Runs within", "Speed-up", "Accuracy, dense", "Accuracy, cut", "Parameters", "Size",
+        "Runs within", "Speed-up", "Score, dense", "Score, cut", "Parameters", "Size",
         "Status",
     )  # fmt: skip
     dense = run["dense"]
@@ -102,7 +102,7 @@ def proofs(artifacts: Sequence[Shown]) -> Html:
     header = (
         "Artifact", "Target", "Parity", "Largest error / scale", "Least cosine",
         "Least agreement", "Cases judged", "Measured intrinsic / p50 / p90, ms", "Limit, ms", "Budget",
-        "Accuracy, file",
+        "Score, file",
     )  # fmt: skip
     whole = [shown for shown in artifacts if shown.reports is not None]
     rows = [_proof(shown.name, shown.target, shown.reports or {}) for shown in whole]

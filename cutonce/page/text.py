@@ -6,7 +6,8 @@ import html
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-NONE = "–"
+from cutonce.scores import NONE, quoted
+
 Evidence = dict[str, Any]
 """What run.json holds, or a part of it."""
 
@@ -43,11 +44,8 @@ def megabytes(value: float) -> str:
 
 
 def score(metrics: Mapping[str, Any] | None, split: str) -> str:
-    """Accuracy on ``split``, or agreement with the dense model where the task has no labels."""
-    scores = (metrics or {}).get(split) or {}
-    if "accuracy" not in scores and "agreement" in scores:
-        return f"{percent(scores['agreement'])} agree"
-    return percent(scores.get("accuracy"))
+    """The score to quote on ``split``; agreement with the dense model where there are no labels."""
+    return quoted((metrics or {}).get(split))
 
 
 def bounded(statistics: Mapping[str, Any], bound: str) -> float:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
+import onnx.numpy_helper
 import torch
 
 from deploy.encoder import Encoder
@@ -71,6 +74,7 @@ def _clean(model: onnx.ModelProto) -> None:
     # The tracer leaves shapes of weights from before they were folded or transposed; the quantiser
     # believes them and stops with "Inferred shape and existing shape differ".
     graph = model.graph
+    _merge_weights(graph)
     weights = {weight.name for weight in graph.initializer}
     kept = [value for value in graph.value_info if value.name not in weights]
     del graph.value_info[:]
@@ -79,6 +83,25 @@ def _clean(model: onnx.ModelProto) -> None:
     for holder in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
         del holder.metadata_props[:]
         holder.doc_string = ""
+
+
+def _merge_weights(graph: onnx.GraphProto) -> None:
+    """Keep a matrix that several layers share once; tracing and folding make copies of it."""
+    first: dict[tuple[Any, ...], str] = {}
+    known: dict[str, str] = {}
+    for weight in graph.initializer:
+        if len(weight.dims) > 1:
+            value = onnx.numpy_helper.to_array(weight)
+            digest = hashlib.sha256(value.tobytes()).digest()
+            known[weight.name] = first.setdefault((value.dtype, value.shape, digest), weight.name)
+    kept = [
+        weight for weight in graph.initializer if known.get(weight.name, weight.name) == weight.name
+    ]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = known.get(name, name)
 
 
 def _quantise(source: Path) -> Path:

@@ -24,8 +24,10 @@ FAMILIES = Registry(
     "model type",
     {
         "bert": "elastic.families.bert:FAMILY",
+        "modernbert": "elastic.families.modernbert:FAMILY",
         "roberta": "elastic.families.roberta:FAMILY",
         "distilbert": "elastic.families.distilbert:FAMILY",
+        "albert": "elastic.families.albert:FAMILY",
         "electra": "elastic.families.electra:FAMILY",
     },
 )

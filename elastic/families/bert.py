@@ -9,7 +9,15 @@ from typing import Any
 
 from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from devices.errors import UsageError
-from elastic.families.family import ACTIVATIONS, Config, Family, numbered
+from elastic.families.family import (
+    ACTIVATIONS,
+    Config,
+    Family,
+    classifier,
+    masked,
+    numbered,
+    per_token,
+)
 
 EMBEDDINGS = {
     "tokens": "embeddings.word_embeddings",
@@ -52,24 +60,28 @@ def bert_modules(architecture: Architecture, first: int = 0) -> dict[str, str]:
     return EMBEDDINGS | numbered((ATTENTION, FEED_FORWARD), layers, "encoder.layer.{}", first)
 
 
-def _modules(architecture: Architecture) -> dict[str, str]:
-    head = {"pooler": "pooler.dense", "classifier": "classifier"} if architecture.labels else {}
-    return bert_modules(architecture) | head
-
-
 FAMILY = Family(
     name="BERT",
-    classifier="BertForSequenceClassification",
     bare="BertModel",
+    heads={
+        "BertForSequenceClassification": classifier("pooler.dense", "classifier"),
+        "BertForTokenClassification": per_token("token-classification", "classifier"),
+        "BertForQuestionAnswering": per_token("question-answering", "qa_outputs"),
+        "BertForMaskedLM": masked(
+            "cls.predictions.transform.dense",
+            "cls.predictions.transform.LayerNorm",
+            "cls.predictions.decoder",
+        ),
+    },
     prefix="bert.",
-    headless=("BertForMaskedLM", "BertForPreTraining"),
+    headless=("BertForPreTraining",),
     shape=bert_shape,
-    modules=_modules,
+    modules=bert_modules,
     settings={"add_pooling_layer": False},
 )
 
 
-def config_of(architecture: Architecture, names: tuple[str, ...]) -> Any:
+def config_of(architecture: Architecture, settings: dict[str, Any]) -> Any:
     """The transformers BertConfig of a dense BERT shape, to train from scratch.
 
     Raises UsageError where layers differ or heads do not fill the hidden size.
@@ -100,6 +112,5 @@ def config_of(architecture: Architecture, names: tuple[str, ...]) -> Any:
         max_position_embeddings=a.positions,
         type_vocab_size=a.token_types,
         layer_norm_eps=a.norm_eps,
-        id2label=dict(enumerate(names)),
-        label2id={name: index for index, name in enumerate(names)},
+        **settings,
     )

@@ -6,7 +6,16 @@ Source: Sanh et al. 2019 (arXiv 1910.01108); names of weights as transformers ha
 from __future__ import annotations
 
 from deploy.architecture import Architecture, uniform
-from elastic.families.family import ACTIVATIONS, Config, Family, Weights, numbered
+from elastic.families.family import (
+    ACTIVATIONS,
+    Config,
+    Family,
+    Weights,
+    classifier,
+    masked,
+    numbered,
+    per_token,
+)
 
 _EMBEDDINGS = {
     "tokens": "embeddings.word_embeddings",
@@ -33,16 +42,12 @@ def _shape(config: Config) -> Architecture:
         vocabulary=config.get("vocab_size", 30522),
         positions=config.get("max_position_embeddings", 512),
         token_types=1,
-        pooler="relu",
     )
 
 
 def _modules(architecture: Architecture) -> dict[str, str]:
     layers = len(architecture.operators) // 2
-    head = {"pooler": "pre_classifier", "classifier": "classifier"} if architecture.labels else {}
-    return (
-        _EMBEDDINGS | numbered((_ATTENTION, _FEED_FORWARD), layers, "transformer.layer.{}") | head
-    )
+    return _EMBEDDINGS | numbered((_ATTENTION, _FEED_FORWARD), layers, "transformer.layer.{}")
 
 
 def _adjust(weights: Weights, _config: Config) -> None:
@@ -53,10 +58,15 @@ def _adjust(weights: Weights, _config: Config) -> None:
 
 FAMILY = Family(
     name="DistilBERT",
-    classifier="DistilBertForSequenceClassification",
     bare="DistilBertModel",
+    heads={
+        "DistilBertForSequenceClassification": classifier("pre_classifier", "classifier", "relu"),
+        "DistilBertForTokenClassification": per_token("token-classification", "classifier"),
+        "DistilBertForQuestionAnswering": per_token("question-answering", "qa_outputs"),
+        "DistilBertForMaskedLM": masked("vocab_transform", "vocab_layer_norm", "vocab_projector"),
+    },
     prefix="distilbert.",
-    headless=("DistilBertForMaskedLM",),
+    headless=(),
     shape=_shape,
     modules=_modules,
     activation="activation",

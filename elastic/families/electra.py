@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from deploy.architecture import Architecture, Projection
 from elastic.families.bert import bert_modules, bert_shape
-from elastic.families.family import Config, Family
+from elastic.families.family import Config, Family, classifier, masked, per_token
 
 
 def _shape(config: Config) -> Architecture:
     sizes = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
-    shape = replace(bert_shape(sizes | {**config}), pooler="gelu")
+    shape = bert_shape(sizes | {**config})
     embedding = config.get("embedding_size", 128)
     if embedding == shape.hidden:
         return shape
@@ -26,17 +26,27 @@ def _modules(architecture: Architecture) -> dict[str, str]:
     modules = bert_modules(architecture, first=int(projected))
     if projected:
         modules["operators.0.linear"] = "embeddings_project"
-    if architecture.labels:
-        modules |= {"pooler": "classifier.dense", "classifier": "classifier.out_proj"}
     return modules
 
 
 FAMILY = Family(
     name="ELECTRA",
-    classifier="ElectraForSequenceClassification",
     bare="ElectraModel",
+    heads={
+        "ElectraForSequenceClassification": classifier(
+            "classifier.dense", "classifier.out_proj", "gelu"
+        ),
+        "ElectraForTokenClassification": per_token("token-classification", "classifier"),
+        "ElectraForQuestionAnswering": per_token("question-answering", "qa_outputs"),
+        "ElectraForMaskedLM": masked(
+            "generator_predictions.dense",
+            "generator_predictions.LayerNorm",
+            "generator_lm_head",
+            "gelu",
+        ),
+    },
     prefix="electra.",
-    headless=("ElectraForPreTraining", "ElectraForMaskedLM"),
+    headless=("ElectraForPreTraining",),
     shape=_shape,
     modules=_modules,
 )

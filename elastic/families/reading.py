@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from safetensors import SafetensorError
 
 from devices.errors import ModelError
 from elastic.quiet import quiet
+
+COPIES = 4  # of the weights at once: read, dense, reordered, cut
+LISTED = 8  # names in a message
+_LAYER = re.compile(r"\blayers?\.\d+\.")  # the heads of other tasks are left behind, layers are not
 
 
 def read_model(kind: Any, directory: Path, *, fresh: tuple[str, ...] = (), **settings: Any) -> Any:
@@ -37,7 +42,36 @@ def read_model(kind: Any, directory: Path, *, fresh: tuple[str, ...] = (), **set
     missing = sorted(n for n in {*found["missing_keys"], *unfit} if not n.startswith(fresh))
     if missing:
         raise ModelError(
-            f"{directory} lacks {len(missing)} weights of its {kind.__name__}, the first is "
-            f"{missing[0]}; save the model again."
+            f"{directory} lacks {len(missing)} weights of its {kind.__name__}: {_listed(missing)}; save "
+            "the model again."
+        )
+    extra = sorted(name for name in found["unexpected_keys"] if _LAYER.search(name))
+    if extra:
+        raise ModelError(
+            f"{directory} holds {len(extra)} weights of layers that its config.json does not describe: "
+            f"{_listed(extra)}; put the config.json beside it that belongs to it."
+        )
+    broken = [n for n, tensor in model.state_dict().items() if not tensor.isfinite().all()]
+    if broken:
+        raise ModelError(
+            f"{len(broken)} weights in {directory} hold NaN or infinite numbers: {_listed(broken)}; the "
+            "training went astray, take an earlier checkpoint."
         )
     return model.eval()
+
+
+def check_memory(parameters: int, source: str) -> None:
+    """Raises ModelError, before anything is read, where a model does not fit into memory."""
+    import psutil
+
+    needed, free = COPIES * 4 * parameters, psutil.virtual_memory().available
+    if needed > free:
+        raise ModelError(
+            f"{source} has {parameters:,} parameters and needs about {needed / 2**30:.1f} GB of memory "
+            f"to be cut, {free / 2**30:.1f} GB are free; close something, or use a larger machine."
+        )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:LISTED])
+    return shown if len(names) <= LISTED else f"{shown} and {len(names) - LISTED} more"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from deploy.architecture import Architecture
 from elastic.families.bert import bert_modules, bert_shape
-from elastic.families.family import Config, Family, Weights
+from elastic.families.family import Config, Family, Weights, classifier, masked, per_token
 
 
 def _unused(config: Config) -> int:
@@ -22,23 +22,25 @@ def _shape(config: Config) -> Architecture:
     return replace(shape, positions=shape.positions - _unused(config))
 
 
-def _modules(architecture: Architecture) -> dict[str, str]:
-    head = {"pooler": "classifier.dense", "classifier": "classifier.out_proj"}
-    return bert_modules(architecture) | (head if architecture.labels else {})
-
-
 def _adjust(weights: Weights, config: Config) -> None:
     weights["positions.weight"] = weights["positions.weight"][_unused(config) :]
 
 
 FAMILY = Family(
     name="RoBERTa",
-    classifier="RobertaForSequenceClassification",
     bare="RobertaModel",
+    heads={
+        "RobertaForSequenceClassification": classifier("classifier.dense", "classifier.out_proj"),
+        "RobertaForTokenClassification": per_token("token-classification", "classifier"),
+        "RobertaForQuestionAnswering": per_token("question-answering", "qa_outputs"),
+        "RobertaForMaskedLM": masked(
+            "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "gelu"
+        ),
+    },
     prefix="roberta.",
-    headless=("RobertaForMaskedLM",),
+    headless=(),
     shape=_shape,
-    modules=_modules,
+    modules=bert_modules,
     settings={"add_pooling_layer": False},
     adjust=_adjust,
 )

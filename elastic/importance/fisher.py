@@ -67,5 +67,6 @@ def _gradients(
         for layer, mask in zip(encoder.operators, masks, strict=True):
             stack.enter_context(scaled(layer, mask))
         outputs = encoder(**batch)
-    gradients = torch.autograd.grad(likelihood(outputs), masks)
+    score = likelihood(outputs, batch["attention_mask"])
+    gradients = torch.autograd.grad(score, masks)
     return [gradient.squeeze(1) for gradient in gradients]

@@ -11,18 +11,18 @@ from torch import Tensor
 from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
+from elastic.outputs import draw, has_classes, log_likelihood
 
 Labels = Sequence[np.ndarray]
-"""Per batch, int64 [batch]: the number of every example's class."""
+"""Per batch the class of every choice, int64 [batch] or [batch, choices]."""
 
 
 class Likelihood:
     """log p(y|x), summed over the examples of a batch.
 
-    y is the example's own label where labels are given, else it is drawn from the model's own
-    distribution. An encoder with fewer than two labels has no distribution over classes: there p is a
-    Gaussian of unit variance around its output, and a random sign for each output stands for y − f(x)
-    (Hutchinson), which has the same second moments.
+    y are the example's own labels where they are given, else they are drawn from the model's own
+    distribution. Where the outputs are no choices among classes, p is a Gaussian of unit variance around
+    them, and a random sign for each stands for y − f(x) (Hutchinson), which has the same second moments.
 
     Args:
         labels: of the same batches, in their order.
@@ -40,19 +40,17 @@ class Likelihood:
             raise UsageError(
                 f"{len(batches)} batches came with labels for {len(labels)}; give labels for each."
             )
-        self._classes = encoder.architecture.labels
+        self._architecture = encoder.architecture
         self._generator = torch.Generator().manual_seed(seed)
         self._labels = None if labels is None else iter(labels)
 
-    def __call__(self, outputs: Tensor) -> Tensor:
-        """Of the next batch, whose outputs are [batch, labels]."""
-        if self._classes < 2:
-            drawn = torch.randint(0, 2, outputs.shape, generator=self._generator)
-            return (outputs * (2 * drawn - 1).to(outputs)).sum()
-        return outputs.log_softmax(-1).gather(-1, self._given(outputs).to(outputs.device)).sum()
-
-    def _given(self, outputs: Tensor) -> Tensor:
-        if self._labels is not None:
-            return torch.from_numpy(next(self._labels))[:, None]
-        probabilities = outputs.detach().softmax(-1).cpu()
-        return torch.multinomial(probabilities, 1, generator=self._generator)
+    def __call__(self, outputs: Tensor, mask: Tensor) -> Tensor:
+        """Of the next batch, with its outputs and its attention mask [batch, sequence]."""
+        if not has_classes(self._architecture):
+            signs = torch.randint(0, 2, outputs.shape, generator=self._generator)
+            return (outputs * (2 * signs - 1).to(outputs)).sum()
+        if self._labels is None:
+            labels = draw(self._architecture, outputs, mask, self._generator)
+        else:
+            labels = torch.from_numpy(next(self._labels)).to(outputs.device)
+        return log_likelihood(self._architecture, outputs, mask, labels)

@@ -58,7 +58,7 @@ def _batch_scores(
                 mask = torch.ones(size, device=batch["input_ids"].device, requires_grad=True)
                 stack.enter_context(scaled(layer, mask))
                 wanted.append([mask])
-        score = likelihood(encoder(**batch))
+        score = likelihood(encoder(**batch), batch["attention_mask"])
     gradients = iter(torch.autograd.grad(score, [tensor for some in wanted for tensor in some]))
     with torch.no_grad():
         return [_scores([tensor * next(gradients) for tensor in some]) for some in wanted]

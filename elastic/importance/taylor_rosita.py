@@ -39,7 +39,9 @@ def taylor_rosita(
     sums = [torch.zeros_like(weight) for weight in flat]
     with evaluating(encoder), torch.enable_grad():
         for batch in batches:
-            score = likelihood(encoder(**tensors(batch, encoder))) / len(batch["input_ids"])
+            inputs = tensors(batch, encoder)
+            score = likelihood(encoder(**inputs), inputs["attention_mask"])
+            score = score / len(batch["input_ids"])
             for total, gradient in zip(sums, torch.autograd.grad(score, flat), strict=True):
                 total += gradient.abs()
     with torch.no_grad():

@@ -1,6 +1,7 @@
-"""Fine-tune a classifier on a task, or train one from scratch: the dense model to be cut.
+"""Fine-tune a model on a task, or train one from scratch: the dense model to be cut.
 
-Source: Devlin et al. 2019 (arXiv 1810.04805) §4.1: cross-entropy on the pooled first token.
+Source: Devlin et al. 2019 (arXiv 1810.04805) §§3, 4: one linear layer, or a pooler and one, on what the
+task reads, and the cross-entropy of its choices.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from deploy.task import Task
 from deploy.tokens import load_tokenizer
 from devices.errors import UsageError
 from devices.files import whole_directory
+from elastic.outputs import loss
 from elastic.quiet import quiet
-from elastic.recipes.training import Batch, Progress, fit, inputs_of
+from elastic.recipes.training import Batch, Loss, Progress, fit, inputs_of
+
+_PROBLEMS = {"multi-label": "multi_label_classification", "regression": "regression"}
 
 
 def dense(
@@ -57,7 +61,7 @@ def dense(
     fit(
         network,
         task,
-        loss=_cross_entropy,
+        loss=_loss(task),
         epochs=epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
@@ -76,31 +80,52 @@ def _network(model: str | Path | Architecture, task: Task) -> Any:
     import transformers
 
     from elastic.families import family_of, locate, read_config
+    from elastic.families.bert import FAMILY as BERT
     from elastic.families.bert import config_of
     from elastic.families.reading import read_model
 
-    labels = len(task.label_names)
+    output, labels = task.output, len(task.label_names)
+    settings: dict[str, Any] = {}
+    if labels:
+        settings["id2label"] = dict(enumerate(task.label_names))
+        settings["label2id"] = {name: index for index, name in enumerate(task.label_names)}
+    if output in _PROBLEMS:
+        settings["problem_type"] = _PROBLEMS[output]
     if isinstance(model, Architecture):
-        task.check_fits(replace(model, labels=labels))
+        task.check_fits(replace(model, labels=labels, head=output))
+        kind = BERT.class_for(output)
         with quiet():
-            return transformers.BertForSequenceClassification(config_of(model, task.label_names))
+            return getattr(transformers, kind)(config_of(model, settings))
     directory = locate(model)
     config = read_config(directory)
     family = family_of(config, str(directory))
-    architecture = replace(family.architecture(config), labels=labels)
-    task.check_fits(architecture)
+    shape = family.shape_of(config)
+    task.check_fits(replace(shape, labels=labels, head=output))
+    kind = family.class_for(output)
     return read_model(
-        getattr(transformers, family.classifier),
+        getattr(transformers, kind),
         directory,
-        fresh=family.head(architecture),
-        id2label=dict(enumerate(task.label_names)),
-        label2id={name: index for index, name in enumerate(task.label_names)},
+        fresh=family.fresh(kind),
         ignore_mismatched_sizes=True,
+        **settings,
     )
 
 
-def _cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-    taken = inspect.signature(model.forward).parameters  # some families have no token types
-    inputs = {name: tensor for name, tensor in inputs_of(batch).items() if name in taken}
-    logits = model(**inputs).logits
-    return nn.functional.cross_entropy(logits, batch["labels"])
+def _loss(task: Task) -> Loss:
+    described = Architecture(  # of the outputs alone
+        vocabulary=1, hidden=1, operators=(), labels=len(task.label_names), head=task.output
+    )
+
+    def of(model: nn.Module, batch: Batch) -> Tensor:
+        taken = inspect.signature(model.forward).parameters  # some families have no token types
+        inputs = {name: tensor for name, tensor in inputs_of(batch).items() if name in taken}
+        found = model(**inputs)
+        outputs = found.logits if "logits" in found else _both(found)
+        return loss(described, outputs, batch["attention_mask"], batch["labels"])
+
+    return of
+
+
+def _both(found: Any) -> Tensor:
+    """Begin and end of an answer, side by side."""
+    return torch.stack([found.start_logits, found.end_logits], -1)

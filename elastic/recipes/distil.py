@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deploy.encoder import Encoder
 from deploy.task import Task
 from devices.errors import UsageError
 from devices.runtimes import Arrays
+from elastic.outputs import divergence, has_classes, loss
 from elastic.recipes.training import Batch, Progress, fit, inputs_of
-from elastic.tensors import divergence, evaluating, tensors
+from elastic.tensors import evaluating, tensors
 
 TEMPERATURE = 2.0
 ALPHA = 0.1  # weight of the labels, which the teacher has learnt from already
@@ -52,10 +53,11 @@ def distil(
         UsageError: student and teacher have different hidden sizes or labels.
     """
     mine, theirs = student.architecture, lesson.teacher
-    if (mine.hidden, mine.labels) != (theirs.hidden, theirs.labels):
+    if (mine.hidden, mine.output, mine.labels) != (theirs.hidden, theirs.output, theirs.labels):
         raise UsageError(
-            f"A student of hidden size {mine.hidden} with {mine.labels} labels cannot follow a "
-            f"teacher of {theirs.hidden} with {theirs.labels}; cut the student from this teacher."
+            f"A student of hidden size {mine.hidden} for {mine.output} with {mine.labels} labels cannot "
+            f"follow a teacher of {theirs.hidden} for {theirs.output} with {theirs.labels}; cut the "
+            "student from this teacher."
         )
     fit(
         student,
@@ -77,32 +79,46 @@ class Lesson:
     """
 
     def __init__(self, teacher: Encoder, task: Task) -> None:
-        self.task, self.teacher = task, teacher.architecture
-        # The first token's states hold all that the head reads; half precision halves the memory.
-        self.states = torch.from_numpy(task.logits(_first_states(teacher), "train")).half()
-        with evaluating(teacher), torch.inference_mode():
-            device = next(teacher.parameters()).device
-            parts = [teacher.pool(p.float().to(device)[:, None]) for p in self.states.split(4096)]
-        self.logits = torch.cat(parts).cpu().clone()
+        self.task, self.teacher, self._encoder = task, teacher.architecture, teacher
+        self._known = None if self.teacher.reads_all else _first_states(teacher, task)
 
     def __call__(self, student: Encoder, batch: Batch) -> Tensor:
-        index = batch["index"].cpu()
-        encoded = student.encode(**inputs_of(batch))
-        logits = student.pool(encoded)
-        wanted = self.logits[index].to(logits)
-        loss = STATES * (encoded[:, 0] - self.states[index].to(logits)).square().mean()
-        labels = self.teacher.labels
-        soft = TEMPERATURE**2 * divergence(labels, wanted, logits, TEMPERATURE).mean()
-        if labels < 2 or "labels" not in batch:
-            return loss + soft
-        hard = nn.functional.cross_entropy(logits, batch["labels"])
-        return loss + (1 - ALPHA) * soft + ALPHA * hard
+        inputs, labels = inputs_of(batch), batch.get("labels")
+        mask = inputs["attention_mask"]
+        states, wanted = self._said(batch)
+        encoded = student.encode(**inputs)
+        outputs = student.head(encoded, mask)
+        if self._known is None:
+            real = mask.bool()
+            distance = (encoded[real] - states[real]).square().mean()
+        else:
+            distance = (encoded[:, 0] - states).square().mean()
+        apart = divergence(self.teacher, wanted, outputs, mask, TEMPERATURE).mean()
+        soft = TEMPERATURE**2 * apart
+        if labels is None or not has_classes(self.teacher):
+            return STATES * distance + soft
+        hard = loss(self.teacher, outputs, mask, labels)
+        return STATES * distance + (1 - ALPHA) * soft + ALPHA * hard
+
+    def _said(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The teacher's states, of the first token where the head reads no other, and its outputs."""
+        device = batch["input_ids"].device
+        teacher = self._encoder.to(device)
+        with evaluating(teacher), torch.no_grad():
+            if self._known is None:
+                states = teacher.encode(**inputs_of(batch))
+                return states, teacher.head(states, batch["attention_mask"])
+            states = self._known[batch["index"].cpu()].to(device).float()
+            return states, teacher.head(states[:, None], batch["attention_mask"])
 
 
-def _first_states(teacher: Encoder) -> Any:
+def _first_states(teacher: Encoder, task: Task) -> Tensor:
+    """The first token's last states of every training example [n, hidden], which hold all that the head
+    reads; half precision halves the memory."""
+
     def predict(batch: Arrays) -> np.ndarray[Any, Any]:
         with evaluating(teacher), torch.inference_mode():
             states = teacher.encode(**tensors(batch, teacher))[:, 0]
-            return states.float().cpu().numpy()
+            return states.half().cpu().numpy()
 
-    return predict
+    return torch.from_numpy(np.stack(task.outputs(predict, "train")))

@@ -20,7 +20,7 @@ from elastic.quiet import quiet
 
 Batch = dict[str, Tensor]
 """``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [batch, sequence]; ``index`` [batch],
-the examples' places in the train split; ``labels`` [batch] where the task has labels."""
+the examples' places in the train split; ``labels`` as Split.labels_of, where the task has labels."""
 
 Loss = Callable[[Any, Batch], Tensor]
 Progress = Callable[[int, int], None]
@@ -113,7 +113,7 @@ class _Collator:
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["index"] = torch.tensor(rows)
         if self.split.labels is not None:
-            batch["labels"] = torch.from_numpy(self.split.labels[rows])
+            batch["labels"] = torch.from_numpy(self.split.labels_of(rows))
         return batch
 
 

@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deploy.architecture import Attention, SeparableConvolution
 from deploy.encoder import Encoder
 from deploy.layers import ProjectionLayer, SeparableConvolutionLayer
 from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.masks import Layer, gathering
+from elastic.outputs import last_mixing
 from elastic.space import Chain
 from elastic.tensors import evaluating, tensors
 
@@ -58,16 +58,19 @@ def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequenc
     """
     if not batches:
         raise UsageError("Reconstruction needs at least one batch of examples; none was given.")
-    kept = iter(student.operators)
-    reads_all = _last_mixing(dense)
+    kept = iter(enumerate(student.operators))
+    shared = _shared(student.architecture.shares)
+    reads_all = last_mixing(dense.architecture)
     with evaluating(dense), evaluating(student), torch.inference_mode():
         under_way = [_begin(dense, student, batch) for batch in batches]
         for position, (layer, operator) in enumerate(zip(dense.operators, chain, strict=True)):
             targets = [_dense_step(layer, batch) for batch in under_way]
             if operator is None:
                 continue
-            own: Layer = next(kept)
-            if isinstance(own, SeparableConvolutionLayer):  # its activation comes after its weights
+            place, own = next(kept)
+            # A convolution's activation comes after its weights; weights that layers share stay as
+            # they are, or each would need its own.
+            if isinstance(own, SeparableConvolutionLayer) or place in shared:
                 _student_step(own, under_way)
                 continue
             rows = [batch.real.clone() for batch in under_way]
@@ -85,21 +88,18 @@ def _begin(dense: Encoder, student: Encoder, batch: Arrays) -> _Batch:
     return _Batch(states, own, mask, inputs["attention_mask"].bool())
 
 
-def _last_mixing(encoder: Encoder) -> int:
-    """The last position that mixes tokens; the head reads the first token of what comes after it."""
-    mixing = (Attention, SeparableConvolution)
-    operators = encoder.architecture.operators
-    return max((i for i, op in enumerate(operators) if isinstance(op, mixing)), default=-1)
+def _shared(shares: Sequence[int]) -> set[int]:
+    """The operators that do not have their weights for themselves."""
+    return {place for place, first in enumerate(shares) if shares.count(first) > 1}
 
 
 def _dense_step(layer: Layer, batch: _Batch) -> Tensor:
-    """Move the dense states past ``layer``; what they were before its LayerNorm."""
+    """Move the dense states past ``layer``; what they were before a LayerNorm that comes last."""
+    if isinstance(layer, ProjectionLayer) or layer.pre:
+        batch.dense = layer(batch.dense, batch.mask)
+        return batch.dense
     caught: list[Tensor] = []
-    place = layer.linear if isinstance(layer, ProjectionLayer) else layer.norm
-    if isinstance(layer, ProjectionLayer):
-        handle = place.register_forward_hook(lambda _m, _i, output: caught.append(output))
-    else:
-        handle = place.register_forward_pre_hook(lambda _m, inputs: caught.append(inputs[0]))
+    handle = layer.norm.register_forward_pre_hook(lambda _m, inputs: caught.append(inputs[0]))
     try:
         batch.dense = layer(batch.dense, batch.mask)
     finally:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deploy.architecture import Attention, SeparableConvolution
 from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
+from elastic.outputs import divergence, last_mixing
 from elastic.space import Chain, SearchSpace
-from elastic.tensors import divergence, tensors
+from elastic.tensors import tensors
 
 Progress = Callable[[int, int], None]
 
@@ -43,9 +44,9 @@ def module_errors(
     steps = len(batches) * len(space.choices)
     with torch.inference_mode():
         for number, batch in enumerate(batches):
-            before, mask, reference = _prefixes(elastic, batch)
+            before = _dense(elastic, batch)
             for position, total in enumerate(totals):
-                total += _errors_at(elastic, space, position, before[position], mask, reference)
+                total += _errors_at(elastic, space, position, before)
                 if progress is not None:
                     progress(number * len(totals) + position + 1, steps)
     count = _examples(batches)
@@ -58,7 +59,6 @@ def kl(elastic: ElasticEncoder, chain: Chain, batches: Sequence[Arrays]) -> floa
     Raises UsageError where there is no batch.
     """
     _require(batches)
-    labels = elastic.architecture.labels
     total = 0.0
     with torch.inference_mode():
         for batch in batches:
@@ -66,27 +66,39 @@ def kl(elastic: ElasticEncoder, chain: Chain, batches: Sequence[Arrays]) -> floa
             reference = elastic(**inputs).double()
             with elastic.active(chain):
                 outputs = elastic(**inputs).double()
-            total += float(divergence(labels, reference, outputs).sum())
+            real = inputs["attention_mask"]
+            total += float(divergence(elastic.architecture, reference, outputs, real).sum())
     return max(0.0, total / _examples(batches))
 
 
-def _prefixes(elastic: ElasticEncoder, batch: Arrays) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The dense model's states before every position, the attention mask, and its outputs."""
-    states, mask = elastic.dense.embed(**tensors(batch, elastic))
+@dataclass(frozen=True)
+class _Dense:
+    """What the dense encoder does with one batch.
+
+    Attributes:
+        states: before every position. mask: additive. real: the batch's attention mask.
+    """
+
+    states: list[Tensor]
+    mask: Tensor
+    real: Tensor
+    outputs: Tensor
+
+
+def _dense(elastic: ElasticEncoder, batch: Arrays) -> _Dense:
+    inputs = tensors(batch, elastic)
+    states, mask = elastic.dense.embed(**inputs)
     before = []
     for layer in elastic.dense.operators:
         before.append(states)
         states = layer(states, mask)
-    return before, mask, elastic.dense.pool(states).double()
+    real = inputs["attention_mask"]
+    outputs = elastic.dense.head(elastic.dense.last_norm(states), real)
+    return _Dense(before, mask, real, outputs.double())
 
 
 def _errors_at(
-    elastic: ElasticEncoder,
-    space: SearchSpace,
-    position: int,
-    states: Tensor,
-    mask: Tensor,
-    reference: Tensor,
+    elastic: ElasticEncoder, space: SearchSpace, position: int, dense: _Dense
 ) -> np.ndarray[Any, Any]:
     """Divergence of every choice at one position, summed over the batch: [choices].
 
@@ -97,22 +109,22 @@ def _errors_at(
     for level in range(1, len(errors)):
         choice[position] = level
         with elastic.active(space.chain(choice)):
-            outputs = _resume(elastic.dense, states, mask, position).double()
-        errors[level] = float(divergence(elastic.architecture.labels, reference, outputs).sum())
+            outputs = _resume(elastic.dense, dense, position).double()
+        found = divergence(elastic.architecture, dense.outputs, outputs, dense.real)
+        errors[level] = float(found.sum())
     return errors
 
 
-def _resume(encoder: Encoder, states: Tensor, mask: Tensor, position: int) -> Tensor:
-    """The outputs, given the states before ``position``."""
-    operators = enumerate(encoder.architecture.operators)
-    mixing = [i for i, op in operators if isinstance(op, (Attention, SeparableConvolution))]
+def _resume(encoder: Encoder, dense: _Dense, position: int) -> Tensor:
+    """The outputs, given the dense states before ``position``."""
+    states = dense.states[position]
+    last = last_mixing(encoder.architecture)
     for number in range(position, len(encoder.operators)):
-        if number > max(mixing, default=-1):
-            states = states[
-                :, :1
-            ]  # nothing mixes tokens from here, and the head reads the first only
-        states = encoder.operators[number](states, mask)
-    return encoder.pool(states)
+        if number > last:
+            states = states[:, :1]  # what the head reads: nothing mixes tokens from here
+        states = encoder.operators[number](states, dense.mask)
+    outputs: Tensor = encoder.head(encoder.last_norm(states), dense.real)
+    return outputs
 
 
 def _require(batches: Sequence[Arrays]) -> None:

@@ -10,7 +10,9 @@ import pytest
 import torch
 import transformers
 
+from deploy.architecture import PER_TOKEN
 from deploy.costs import parameters
+from devices.errors import ModelError
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.families import FAMILIES, family_of, load
 from elastic.space import SearchSpace
@@ -27,6 +29,16 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 SMALL["roberta"] = SMALL["bert"] | {"pad_token_id": 1, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
 SMALL["electra"] = SMALL["bert"] | {"embedding_size": 16}
+SMALL["albert"] = SMALL["electra"] | {"num_hidden_layers": 3}
+SMALL["modernbert"] = {
+    "hidden_size": 32,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "local_attention": 4,
+    **dict.fromkeys(("pad_token_id", "bos_token_id", "cls_token_id"), 0),
+    **dict.fromkeys(("eos_token_id", "sep_token_id"), 1),
+}
 OTHERS: dict[str, list[dict[str, Any]]] = {
     "bert": [
         {"num_attention_heads": 2, "intermediate_size": 48, "num_hidden_layers": 3},
@@ -37,20 +49,33 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "roberta": [{"pad_token_id": 0}, {"hidden_act": "gelu_new", "type_vocab_size": 2}],
     "distilbert": [{"activation": "relu"}, {"sinusoidal_pos_embds": True}],
     "electra": [{"embedding_size": 32}, {"hidden_act": "relu", "layer_norm_eps": 1e-5}],
+    "modernbert": [
+        {"classifier_pooling": "mean", "global_attn_every_n_layers": 2},
+        {"norm_bias": True, "mlp_bias": True, "attention_bias": True, "classifier_bias": True},
+        {"local_attention": 128, "hidden_activation": "relu", "num_hidden_layers": 1},
+    ],
+    "albert": [
+        {"embedding_size": 32, "hidden_act": "relu"},
+        {"num_hidden_groups": 2, "num_hidden_layers": 4},
+        {"num_hidden_layers": 1},
+    ],
 }
 CASES = [(kind, changes) for kind in FAMILIES for changes in ({}, *OTHERS[kind])]
+BARE = "bare"
+OUTPUTS = ("classification", "token-classification", "masked-language-model")
 
 
-def saved(directory: Path, kind: str, head: str, **changes: Any) -> Any:
+def saved(directory: Path, kind: str, output: str, **changes: Any) -> Any:
     """A model of transformers with random weights that are large enough to show, saved."""
     family = FAMILIES.get(kind)
+    name = family.bare if output == BARE else family.class_for(output)
     settings = {
         "vocab_size": 60, "max_position_embeddings": 24, "id2label": LABELS,
         "label2id": {name: number for number, name in LABELS.items()},
     }  # fmt: skip
     config = transformers.AutoConfig.for_model(kind, **(settings | SMALL[kind] | changes))
     torch.manual_seed(0)
-    model = getattr(transformers, getattr(family, head))(config).eval()
+    model = getattr(transformers, name)(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -80,7 +105,7 @@ def answers(model: Any, given: dict[str, torch.Tensor]) -> Any:
 def test_a_classifier_answers_as_in_transformers(
     kind: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = saved(tmp_path, kind, "classifier", **changes)
+    model = saved(tmp_path, kind, "classification", **changes)
     encoder = load(tmp_path).encoder
     given = inputs(model)
     with torch.inference_mode():
@@ -91,11 +116,56 @@ def test_a_classifier_answers_as_in_transformers(
     assert not encoder.training
 
 
+@pytest.mark.parametrize("output", PER_TOKEN)
+@pytest.mark.parametrize("kind", list(FAMILIES))
+def test_a_head_on_every_token_answers_as_in_transformers(
+    kind: str, output: str, tmp_path: Path
+) -> None:
+    labels = {"id2label": {0: "start", 1: "end"}, "label2id": {"start": 0, "end": 1}}
+    changes = labels if output == "question-answering" else {}
+    model = saved(tmp_path, kind, output, **changes)
+    encoder = load(tmp_path).encoder
+    given = inputs(model)
+    found = answers(model, given)
+    if output == "question-answering":
+        expected = torch.stack([found.start_logits, found.end_logits], -1)
+    else:
+        expected = found.logits
+    kept = given["attention_mask"].bool()
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(**given)[kept], expected[kept], atol=1e-5, rtol=0)
+    assert encoder.architecture.output == output
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert family_of(config, "it").architecture(config) == encoder.architecture
+    assert parameters(encoder.architecture) == sum(p.numel() for p in encoder.parameters())
+    encoder.save_pretrained(tmp_path / "own")
+    again = load(tmp_path / "own").encoder
+    with torch.inference_mode():
+        assert torch.equal(again(**given), encoder(**given))
+
+
+@pytest.mark.parametrize(
+    ("problem", "output"),
+    [("multi_label_classification", "multi-label"), ("regression", "regression")],
+)
+def test_what_a_classifier_is_for_is_read_from_its_problem(
+    problem: str, output: str, tmp_path: Path
+) -> None:
+    saved(tmp_path, "bert", "classification", problem_type=problem)
+    assert load(tmp_path).encoder.architecture.output == output
+
+
+def test_a_language_model_that_ends_otherwise_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path, "bert", "masked-language-model", tie_word_embeddings=False)
+    with pytest.raises(ModelError, match="tie_word_embeddings"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(("kind", "changes"), CASES)
 def test_without_a_head_it_gives_the_same_states(
     kind: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    model = saved(tmp_path, kind, "bare", **changes)
+    model = saved(tmp_path, kind, BARE, **changes)
     encoder = load(tmp_path).encoder
     given = inputs(model)
     kept = given["attention_mask"].bool()
@@ -109,14 +179,14 @@ def test_without_a_head_it_gives_the_same_states(
 
 @pytest.mark.parametrize("kind", ["roberta", "distilbert"])
 def test_a_family_without_token_types_does_not_look_at_them(kind: str, tmp_path: Path) -> None:
-    given = inputs(saved(tmp_path, kind, "classifier"))
+    given = inputs(saved(tmp_path, kind, "classification"))
     encoder = load(tmp_path).encoder
     other = {**given, "token_type_ids": torch.ones_like(given["token_type_ids"])}
     with torch.inference_mode():
         assert torch.equal(encoder(**given), encoder(**other))
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if FAMILIES.get(kind).headless])
 def test_the_head_of_another_task_is_left_away(kind: str, tmp_path: Path) -> None:
     name = FAMILIES.get(kind).headless[0]
     config = transformers.AutoConfig.for_model(
@@ -130,16 +200,19 @@ def test_the_head_of_another_task_is_left_away(kind: str, tmp_path: Path) -> Non
 def test_the_configuration_alone_gives_the_architecture(
     kind: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
-    saved(tmp_path, kind, "classifier", **changes)
+    saved(tmp_path, kind, "classification", **changes)
     config = json.loads((tmp_path / "config.json").read_text())
     encoder = load(tmp_path).encoder
     assert family_of(config, "it").architecture(config) == encoder.architecture
     assert parameters(encoder.architecture) == sum(p.numel() for p in encoder.parameters())
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
-def test_its_sub_networks_are_those_of_the_masked_model(kind: str, tmp_path: Path) -> None:
-    model = saved(tmp_path, kind, "classifier")
+@pytest.mark.parametrize("output", OUTPUTS)
+@pytest.mark.parametrize("kind", list(FAMILIES))
+def test_its_sub_networks_are_those_of_the_masked_model(
+    kind: str, output: str, tmp_path: Path
+) -> None:
+    model = saved(tmp_path, kind, output)
     elastic = ElasticEncoder(load(tmp_path).encoder)
     space = SearchSpace.around(elastic.architecture, width_step=16)
     given = inputs(model)
@@ -147,4 +220,6 @@ def test_its_sub_networks_are_those_of_the_masked_model(kind: str, tmp_path: Pat
     with torch.inference_mode():
         with elastic.active(chain):
             masked = elastic(**given)
-        torch.testing.assert_close(elastic.extract(chain)(**given), masked, atol=1e-5, rtol=0)
+        small = elastic.extract(chain)
+        torch.testing.assert_close(small(**given), masked, atol=1e-5, rtol=0)
+    assert parameters(small.architecture) == sum(p.numel() for p in small.parameters())

@@ -90,7 +90,7 @@ class Distil:
         attention, _ = elastic.architecture.operators
         student = elastic.extract((Attention(1, attention.head_dim), None))
         with torch.no_grad():
-            for parameter in student.classifier.parameters():
+            for parameter in student.head.classifier.parameters():
                 parameter.zero_()  # at chance before it is trained
         RECIPES.get("distil")(
             student,

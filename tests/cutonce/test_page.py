@@ -63,7 +63,7 @@ def evaluated(chain: list[str], source: str) -> dict[str, Any]:
     ms = predicted(chain)
     lost = 1 - ms[ONNX]["predicted"] / predicted(DENSE)[ONNX]["predicted"]
     return {
-        "chain": chain, "kl": 0.8 * lost**2, "accuracy": 0.91 - 0.3 * lost**2, "ms": ms,
+        "chain": chain, "kl": 0.8 * lost**2, "score": 0.91 - 0.3 * lost**2, "ms": ms,
         "source": source,
     }  # fmt: skip
 
@@ -291,7 +291,7 @@ def test_front_is_drawn_in_accuracy_when_every_network_has_one(run: Path) -> Non
 
 
 def test_front_falls_back_to_kl_when_one_accuracy_is_missing(run: Path) -> None:
-    page = render(changed(run, lambda data: data["evaluated"][3].update(accuracy=None)))
+    page = render(changed(run, lambda data: data["evaluated"][3].update(score=None)))
     assert "KL from dense (nats) against predicted latency" in page
     assert '"name":"as shipped"' not in page
 

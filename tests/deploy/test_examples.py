@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from deploy.examples import read_examples
+from deploy.kinds.classification import TextClassification
 from devices.errors import DataError
+
+LABEL = TextClassification().read_label
 
 
 def jsonl(path: Path, *rows: dict[str, object]) -> Path:
@@ -21,7 +24,7 @@ def test_pairs_and_labels_as_text(tmp_path: Path) -> None:
         {"a": "x", "b": 1, "label": 1.0},
         {"a": "", "b": "y", "label": " no "},
     )
-    examples = read_examples(path, ["a", "b"], "label")
+    examples = read_examples(path, ["a", "b"], "label", read_label=LABEL)
     assert examples.texts == [("x", "1"), ("", "y")]
     assert examples.labels == ["1", "no"]
     taken = examples.take(np.array([1]))
@@ -34,8 +37,8 @@ def test_pairs_and_labels_as_text(tmp_path: Path) -> None:
 )
 def test_empty_label(tmp_path: Path, row: dict[str, object]) -> None:
     path = jsonl(tmp_path / "a.jsonl", {"text": "x", "label": "1"}, row)
-    with pytest.raises(DataError, match="row 2 has no value in column 'label'"):
-        read_examples(path, ["text"], "label")
+    with pytest.raises(DataError, match=r"row 2 .* in column 'label'"):
+        read_examples(path, ["text"], "label", read_label=LABEL)
 
 
 def test_missing_text(tmp_path: Path) -> None:

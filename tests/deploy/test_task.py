@@ -107,10 +107,13 @@ def test_pairs_get_token_types_and_are_cut(table: Write, tokenizer: Path) -> Non
         assert types == [0] * end + [1] * (len(ids) - end)
 
 
-def test_logits_come_back_in_the_order_of_the_split(load: Callable[..., Task]) -> None:
+def test_outputs_come_back_in_the_order_of_the_split(load: Callable[..., Task]) -> None:
     task = load()
-    logits = task.logits(lambda batch: batch["attention_mask"].sum(1, keepdims=True), "train")
-    assert logits[:, 0].tolist() == task.split("train").tokens.lengths.tolist()
+    lengths = task.split("train").tokens.lengths.tolist()
+    outputs = task.outputs(lambda batch: batch["attention_mask"].sum(1, keepdims=True), "train")
+    assert [int(row[0]) for row in outputs] == lengths
+    outputs = task.outputs(lambda batch: batch["input_ids"][..., None], "train")
+    assert [row[:, 0].tolist() for row in outputs] == task.split("train").tokens.ids
 
 
 def test_evaluate(load: Callable[..., Task]) -> None:
@@ -119,13 +122,13 @@ def test_evaluate(load: Callable[..., Task]) -> None:
     wrong = task.evaluate(lambda batch: -first_word(batch), "report")
     assert (right["accuracy"], right["mcc"], right["n"]) == (1.0, 1.0, 20)
     assert wrong["accuracy"] == 0.0
-    reference = task.logits(first_word, "report")
+    reference = task.answers(first_word, "report")
     assert task.evaluate(first_word, "report", reference)["agreement"] == 1.0
 
 
 def test_without_labels_only_agreement(load: Callable[..., Task]) -> None:
     task = load(label=None)
-    reference = task.logits(first_word, "search")
+    reference = task.answers(first_word, "search")
     assert task.evaluate(first_word, "search", reference) == {"agreement": 1.0, "n": 20}
     with pytest.raises(UsageError, match="no labels"):
         task.evaluate(first_word, "search")

@@ -1,8 +1,10 @@
 import json
 
 import huggingface_hub.constants
+import psutil
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -69,7 +71,7 @@ def test_a_bare_configuration_is_bert_base() -> None:
 
 def test_a_configuration_made_from_an_architecture_describes_it() -> None:
     architecture = uniform(3, 64, 4, 128, vocabulary=50, positions=32, labels=2)
-    config = config_of(architecture, ("a", "b")).to_dict()
+    config = config_of(architecture, {"id2label": {0: "a", 1: "b"}}).to_dict()
     config["architectures"] = ["BertForSequenceClassification"]
     assert FAMILY.architecture(config) == architecture
 
@@ -79,7 +81,7 @@ def test_a_configuration_made_from_an_architecture_describes_it() -> None:
 )
 def test_an_uneven_architecture_has_no_bert_configuration(chain) -> None:
     with pytest.raises(UsageError, match="not an ordinary BERT shape"):
-        config_of(uniform(1, 32, 4, 64).with_operators(chain), ())
+        config_of(uniform(1, 32, 4, 64).with_operators(chain), {})
 
 
 @pytest.mark.parametrize(
@@ -88,12 +90,12 @@ def test_an_uneven_architecture_has_no_bert_configuration(chain) -> None:
         ({"is_decoder": True}, "decoder"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
         ({"hidden_act": "silu"}, "silu"),
-        ({"architectures": ["BertForTokenClassification"]}, "BertForTokenClassification"),
+        ({"architectures": ["BertForNextSentencePrediction"]}, "NextSentence"),
         ({"num_attention_heads": 5}, "multiple"),
         ({"hidden_size": "wide"}, "sense"),
         ({"id2label": {"0": "a", "2": "b"}}, "gaps"),
         ({"model_type": "bertt"}, "Did you mean 'bert'"),
-        ({"model_type": None}, "Known: bert"),
+        ({"model_type": None}, "Known: albert, bert"),
     ],
 )
 def test_what_is_not_supported_is_refused(saved, changes, words) -> None:
@@ -130,6 +132,33 @@ def test_weights_of_another_shape_are_refused(saved) -> None:
     path = saved / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"intermediate_size": 128}))
     with pytest.raises(ModelError, match="cannot be read"):
+        load(saved)
+
+
+def test_weights_of_more_layers_than_described_are_refused(saved) -> None:
+    path = saved / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    with pytest.raises(
+        ModelError, match=r"holds \d+ weights of layers .*layer\.1\..* and \d+ more"
+    ):
+        load(saved)
+
+
+def test_weights_that_are_no_numbers_are_refused(saved) -> None:
+    path = saved / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if "query.weight" in name)
+    weights[name][0, 0] = float("nan")
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=rf"1 weights .* NaN .*{name}"):
+        load(saved)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_not_begun(saved, monkeypatch) -> None:
+    free = psutil.virtual_memory()._replace(available=1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
+    with pytest.raises(ModelError, match=r"needs about .* GB of memory"):
         load(saved)
 
 

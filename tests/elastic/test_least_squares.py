@@ -12,9 +12,10 @@ from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
+from elastic.outputs import divergence
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.space import SearchSpace
-from elastic.tensors import divergence, tensors
+from elastic.tensors import tensors
 
 
 def many(count: int, seed: int) -> list[Arrays]:
@@ -33,7 +34,11 @@ def loss(dense: Encoder, student: Encoder, batches: list[Arrays]) -> float:
     with torch.inference_mode():
         for batch in batches:
             inputs = tensors(batch, dense)
-            total += float(divergence(3, dense(**inputs), student(**inputs)).mean())
+            total += float(
+                divergence(
+                    dense.architecture, dense(**inputs), student(**inputs), inputs["attention_mask"]
+                ).mean()
+            )
     return total / len(batches)
 
 

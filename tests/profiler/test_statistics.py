@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.statistics import agree, contention, interval, paired_ratio, ratio, summarise, within
+from profiler.statistics import (
+    agree,
+    contention,
+    interval,
+    intrinsic,
+    paired_ratio,
+    ratio,
+    summarise,
+    within,
+)
 
 milliseconds = st.floats(1e-3, 1e4)
 visits = st.lists(st.lists(milliseconds, min_size=1, max_size=5), min_size=1, max_size=15)
@@ -59,8 +68,18 @@ def test_slow_episodes_do_not_move_the_intrinsic_latency() -> None:
     assert summarise([*quiet, *[[1.8, 1.9]] * 7]).p90 > 1.5
 
 
+@given(st.lists(milliseconds, min_size=1, max_size=150))
+def test_the_intrinsic_latency_is_low_and_of_few_visits_the_least(minima: list[float]) -> None:
+    found, lower = intrinsic(minima), sorted(minima)
+    assert lower[0] <= found <= lower[len(minima) // 33]
+    assert len(minima) > 33 or found == lower[0]
+
+
+@pytest.mark.parametrize("size", [30, 60, 120])
 @pytest.mark.parametrize("draw", ["exponential", "uniform", "chisquare"])
-def test_the_interval_holds_another_campaign_about_as_often_as_it_says(draw: str) -> None:
+def test_the_interval_holds_another_campaign_about_as_often_as_it_says(
+    draw: str, size: int
+) -> None:
     rng = np.random.default_rng(0)
     # How much slower than undisturbed: dense at the lower end, or (chi-square of 2 degrees) just so.
     noise = {"exponential": rng.exponential, "uniform": rng.random, "chisquare": rng.chisquare}[
@@ -69,10 +88,10 @@ def test_the_interval_holds_another_campaign_about_as_often_as_it_says(draw: str
     args: tuple[float, ...] = (2.0,) if draw == "chisquare" else ()
     hits = 0
     for _ in range(400):
-        one, other = (1 + 0.1 * noise(*args, size=30) for _ in range(2))
+        one, other = (1 + 0.1 * noise(*args, size=size) for _ in range(2))
         low, high = interval(one.tolist())
-        hits += low <= other.min() <= high
-    assert 0.90 <= hits / 400 <= 0.98
+        hits += low <= intrinsic(other.tolist()) <= high
+    assert 0.90 <= hits / 400 <= 0.99
 
 
 def test_the_interval_of_a_few_visits_is_their_range() -> None:

@@ -1,0 +1,113 @@
+"""The heads of an encoder: from its last hidden states to its outputs."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from deploy.architecture import Architecture
+
+_ACTIVATIONS = {
+    "tanh": nn.Tanh(),
+    "gelu": nn.GELU(),
+    "gelu_new": nn.GELU("tanh"),
+    "relu": nn.ReLU(),
+}
+
+
+class NoHead(nn.Module):
+    """The first token's state, or the mean of all."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.pooling = architecture.pooling
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """[batch, sequence, hidden] to [batch, hidden]; ``mask`` [batch, sequence] is 0 for padding."""
+        return _pooled(states, mask, self.pooling)
+
+
+class FirstTokenHead(nn.Module):
+    """Linear, activation, linear on the first token, or the mean of all: classes, labels that go
+    together, a number."""
+
+    def __init__(self, architecture: Architecture, dropout: float) -> None:
+        super().__init__()
+        hidden = architecture.widths[-1]
+        self.pooling = architecture.pooling
+        self.pooler = nn.Linear(hidden, hidden)
+        self.activation = _ACTIVATIONS[architecture.pooler]
+        self.norm = _norm(architecture)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden, architecture.labels)
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """[batch, sequence, hidden] to [batch, labels]; ``mask`` [batch, sequence] is 0 for padding."""
+        pooled = self.activation(self.pooler(_pooled(states, mask, self.pooling)))
+        logits: Tensor = self.classifier(self.dropout(self.norm(pooled)))
+        return logits
+
+
+class TokenHead(nn.Module):
+    """Linear on every token: its class, or how likely an answer begins and ends there."""
+
+    def __init__(self, architecture: Architecture, dropout: float) -> None:
+        super().__init__()
+        hidden = architecture.widths[-1]
+        self.transform = nn.Linear(hidden, hidden) if architecture.normed_head else nn.Identity()
+        self.activation = (
+            _ACTIVATIONS[architecture.pooler] if architecture.normed_head else nn.Identity()
+        )
+        self.norm = _norm(architecture)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(hidden, architecture.labels)
+
+    def forward(self, states: Tensor, _mask: Tensor) -> Tensor:
+        """[batch, sequence, hidden] to [batch, sequence, labels]."""
+        normed = self.norm(self.activation(self.transform(states)))
+        logits: Tensor = self.classifier(self.dropout(normed))
+        return logits
+
+
+def _norm(architecture: Architecture) -> nn.Module:
+    if architecture.normed_head:
+        return nn.LayerNorm(architecture.widths[-1], eps=architecture.norm_eps)
+    return nn.Identity()
+
+
+def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    if pooling == "first":
+        return states[:, 0]
+    real = mask[..., None].to(states.dtype)
+    return (states * real).sum(1) / real.sum(1)
+
+
+class VocabularyHead(nn.Module):
+    """Linear, activation, LayerNorm, and the embedding table as the last linear layer.
+
+    Args:
+        tokens: the embedding table, whose weights the last layer uses.
+    """
+
+    def __init__(self, architecture: Architecture, tokens: nn.Embedding) -> None:
+        super().__init__()
+        a = architecture
+        self.transform = nn.Linear(a.widths[-1], a.hidden)
+        self.activation = _ACTIVATIONS[a.pooler]
+        self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
+        self.decoder = nn.Linear(a.hidden, a.vocabulary)
+        self.decoder.weight = tokens.weight
+
+    def forward(self, states: Tensor, _mask: Tensor) -> Tensor:
+        """[batch, sequence, hidden] to [batch, sequence, vocabulary]."""
+        logits: Tensor = self.decoder(self.norm(self.activation(self.transform(states))))
+        return logits
+
+
+def make_head(architecture: Architecture, tokens: nn.Embedding, dropout: float) -> nn.Module:
+    """The head that ``architecture`` describes, on the embedding table ``tokens``."""
+    if architecture.output == "embedding":
+        return NoHead(architecture)
+    if architecture.output == "masked-language-model":
+        return VocabularyHead(architecture, tokens)
+    kind = TokenHead if architecture.per_token else FirstTokenHead
+    return kind(architecture, dropout)

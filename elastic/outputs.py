@@ -1,0 +1,112 @@
+"""What an encoder's outputs mean as distributions: divergence, loss against labels, likelihood.
+
+Every output that is not a plain number is one or several choices among classes: of the first token one,
+of a multi-label head one between yes and no for each label, of a token head one for each token, of
+question answering one among the tokens for the begin and one for the end of the answer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deploy.architecture import Architecture, Attention, SeparableConvolution
+
+IGNORED = -100
+"""The label of a token that is not scored."""
+
+_NUMBERS = ("embedding", "regression")
+
+
+def last_mixing(architecture: Architecture) -> int:
+    """The last position whose outputs are of use beyond the first token; a head on the first token reads
+    nothing else of what comes after the last operator that mixes tokens."""
+    operators = architecture.operators
+    if architecture.reads_all:
+        return len(operators)
+    mixing = (Attention, SeparableConvolution)
+    return max((i for i, op in enumerate(operators) if isinstance(op, mixing)), default=-1)
+
+
+def has_classes(architecture: Architecture) -> bool:
+    """Whether the outputs are choices among classes."""
+    return architecture.output not in _NUMBERS
+
+
+def choices(architecture: Architecture, outputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [batch, choices, classes], and what each choice weighs [batch, choices].
+
+    The choices of an example weigh 1 together where there is one for each of its tokens, so that a long
+    text counts as much as a short one; padding weighs nothing.
+
+    Args:
+        outputs: of the encoder. mask: [batch, sequence], 1 for tokens and 0 for padding.
+    """
+    match architecture.output:
+        case "multi-label":
+            outputs = torch.stack([torch.zeros_like(outputs), outputs], -1)
+        case "question-answering":
+            lowest = torch.finfo(outputs.dtype).min
+            outputs = outputs.transpose(1, 2).masked_fill(mask[:, None] == 0, lowest)
+        case "classification":
+            outputs = outputs[:, None]
+        case _:
+            real = mask.to(outputs)
+            return outputs, real / real.sum(-1, keepdim=True)
+    return outputs, torch.ones_like(outputs[..., 0])
+
+
+def divergence(
+    architecture: Architecture,
+    reference: Tensor,
+    outputs: Tensor,
+    mask: Tensor,
+    temperature: float = 1.0,
+) -> Tensor:
+    """How far ``outputs`` are from ``reference``: [batch], in nats.
+
+    KL(reference ‖ outputs) of the choices at ``temperature``. Where there are none it is the KL of
+    unit-variance Gaussians around the outputs, half their squared distance.
+    """
+    if not has_classes(architecture):
+        return 0.5 * (reference - outputs).square().sum(-1)
+    wanted, weights = choices(architecture, reference / temperature, mask)
+    found, _ = choices(architecture, outputs / temperature, mask)
+    wanted, found = wanted.log_softmax(-1), found.log_softmax(-1)
+    return (weights * (wanted.exp() * (wanted - found)).sum(-1)).sum(-1)
+
+
+def loss(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of all choices that have a label, or the mean squared error of numbers.
+
+    Args:
+        labels: the class of every choice, int64 [batch] or [batch, choices], :data:`IGNORED` where none
+            is scored; float [batch] of a regression.
+    """
+    if not has_classes(architecture):
+        return nn.functional.mse_loss(outputs.squeeze(-1), labels.to(outputs))
+    logits, _ = choices(architecture, outputs, mask)
+    return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+def log_likelihood(
+    architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tensor
+) -> Tensor:
+    """√w · log p(class) summed over all choices of weight w that have a label; a scalar.
+
+    Its squared gradient is in expectation the curvature of :func:`divergence`, where a choice weighs w.
+    """
+    logits, weights = choices(architecture, outputs, mask)
+    labels = labels.reshape(weights.shape)
+    scored = labels != IGNORED
+    found = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    return (weights.sqrt() * found * scored).sum()
+
+
+def draw(
+    architecture: Architecture, outputs: Tensor, mask: Tensor, generator: torch.Generator
+) -> Tensor:
+    """A class for every choice, drawn from the outputs' own distributions: int64 [batch, choices]."""
+    logits, weights = choices(architecture, outputs.detach(), mask)
+    drawn = torch.multinomial(logits.softmax(-1).flatten(0, 1).cpu(), 1, generator=generator)
+    return drawn.view(weights.shape).to(outputs.device)
