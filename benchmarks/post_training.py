@@ -91,7 +91,7 @@ class Bench:
         self.out = args.out / name
         self.dense, self.task = prepare(name, args, seed)
         self.workload = Workload(1, LENGTH[name])
-        self.target = Target("local", "onnxruntime", "fp32")
+        self.target = Target.parse("local/onnxruntime/fp32")
         self.space = SearchSpace.around(self.dense.architecture)
         self.store = self.out / "measurements.sqlite"
         self.table = self._table()
