@@ -98,13 +98,15 @@ REAL_TASKS: dict[str, dict[str, Any]] = {
 def test_a_task_on_real_data(task: str, tmp_path: Path) -> None:
     described = {"max_length": 64, **REAL_TASKS[task]}
     described |= {key: REAL / described[key] for key in ("data", "evaluation") if key in described}
+    # Of so small a language model nearly all the work is the vocabulary's, which is not cut.
+    share = 0.97 if task == "masked-language-model" else 0.6
     dense = tmp_path / "dense"
     trained = cutonce.train(
         "L2-H64-A4-F128", task=task, tokenizer=REAL / "vocab_bert_uncased", **described, out=dense,
         epochs=1.0, learning_rate=1e-3,
     )  # fmt: skip
     found = cutonce.search(
-        dense, budgets=[f"{TARGET}=0.6x"], **described, length=64, post_training=True,
+        dense, budgets=[f"{TARGET}={share}x"], **described, length=64, post_training=True,
         store=tmp_path / "s.sqlite", out=tmp_path / "run",
     )  # fmt: skip
     [entry] = found["budgets"]
