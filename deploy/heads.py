@@ -5,13 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from deploy.architecture import Architecture
-
-_ACTIVATIONS = {
-    "tanh": nn.Tanh(),
-    "gelu": nn.GELU(),
-    "gelu_new": nn.GELU("tanh"),
-    "relu": nn.ReLU(),
-}
+from deploy.layers import ACTIVATIONS
 
 
 class NoHead(nn.Module):
@@ -35,7 +29,7 @@ class FirstTokenHead(nn.Module):
         hidden = architecture.widths[-1]
         self.pooling = architecture.pooling
         self.pooler = nn.Linear(hidden, hidden)
-        self.activation = _ACTIVATIONS[architecture.pooler]
+        self.activation = ACTIVATIONS[architecture.pooler]
         self.norm = _norm(architecture)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, architecture.labels)
@@ -55,7 +49,7 @@ class TokenHead(nn.Module):
         hidden = architecture.widths[-1]
         self.transform = nn.Linear(hidden, hidden) if architecture.normed_head else nn.Identity()
         self.activation = (
-            _ACTIVATIONS[architecture.pooler] if architecture.normed_head else nn.Identity()
+            ACTIVATIONS[architecture.pooler] if architecture.normed_head else nn.Identity()
         )
         self.norm = _norm(architecture)
         self.dropout = nn.Dropout(dropout)
@@ -92,7 +86,7 @@ class VocabularyHead(nn.Module):
         super().__init__()
         a = architecture
         self.transform = nn.Linear(a.widths[-1], a.hidden)
-        self.activation = _ACTIVATIONS[a.pooler]
+        self.activation = ACTIVATIONS[a.pooler]
         self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
         self.decoder = nn.Linear(a.hidden, a.vocabulary)
         self.decoder.weight = tokens.weight

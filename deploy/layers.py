@@ -16,7 +16,12 @@ from deploy.architecture import (
     SeparableConvolution,
 )
 
-_ACTIVATIONS = {"gelu": nn.GELU(), "gelu_new": nn.GELU("tanh"), "relu": nn.ReLU()}
+ACTIVATIONS = {
+    "gelu": nn.GELU(),
+    "gelu_new": nn.GELU("tanh"),
+    "relu": nn.ReLU(),
+    "tanh": nn.Tanh(),
+}
 
 
 class SubLayer(nn.Module):
@@ -103,7 +108,7 @@ class FeedForwardLayer(SubLayer):
     def __init__(self, operator: FeedForward, hidden: int, architecture: Architecture) -> None:
         super().__init__(hidden, architecture)
         self.up = nn.Linear(hidden, operator.width)
-        self.activation = _ACTIVATIONS[operator.activation]
+        self.activation = ACTIVATIONS[operator.activation]
         self.gate = nn.Linear(hidden, operator.width) if operator.gated else None
         self.down = nn.Linear(operator.width, hidden)
 
@@ -131,7 +136,7 @@ class SeparableConvolutionLayer(SubLayer):
             bias=False,
         )
         self.pointwise = nn.Linear(hidden, hidden)
-        self.activation = _ACTIVATIONS[operator.activation]
+        self.activation = ACTIVATIONS[operator.activation]
 
     def added(self, states: Tensor, mask: Tensor) -> Tensor:
         # Padding is zeroed, or it would reach the tokens beside it.

@@ -170,7 +170,7 @@ class Task:
                 f"Texts of up to {self.max_length} tokens exceed the model's "
                 f"{architecture.positions} positions; lower --max-length to that."
             )
-        if self.labelled and kind_of(architecture.output) != self.kind:
+        if kind_of(architecture.output) != self.kind:
             raise ModelError(
                 f"The model's outputs are for {kind_of(architecture.output)}, the task is "
                 f"{self.kind}; train the model on this task first."

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deploy.architecture import Architecture, Attention, SeparableConvolution
-
-IGNORED = -100
-"""The label of a token that is not scored."""
+from deploy.kinds import IGNORED
 
 _NUMBERS = ("embedding", "regression")
 
@@ -80,8 +78,8 @@ def loss(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tens
     """Mean cross-entropy of all choices that have a label, or the mean squared error of numbers.
 
     Args:
-        labels: the class of every choice, int64 [batch] or [batch, choices], :data:`IGNORED` where none
-            is scored; float [batch] of a regression.
+        labels: the class of every choice, int64 [batch] or [batch, choices],
+            :data:`~deploy.kinds.IGNORED` where none is scored; float [batch] of a regression.
     """
     if not has_classes(architecture):
         return nn.functional.mse_loss(outputs.squeeze(-1), labels.to(outputs))

@@ -32,7 +32,8 @@ ACTIVATIONS = {
 """Activations of transformers that an Encoder has, and what it calls them."""
 
 _ON_FIRST = ("classification", "multi-label", "regression")
-_PROBLEMS = {"multi_label_classification": "multi-label", "regression": "regression"}
+PROBLEMS = {"multi_label_classification": "multi-label", "regression": "regression"}
+"""Problem types of transformers' classifiers, and what an Architecture calls their outputs."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Family:
             labels = 0
         elif output == "classification":
             output = "" if labels > 1 else "regression"
-            output = _PROBLEMS.get(config.get("problem_type") or "", output)
+            output = PROBLEMS.get(config.get("problem_type") or "", output)
         return replace(shape, labels=labels, head=output, pooler=activation)
 
     def load(self, directory: Path) -> Encoder:
@@ -162,12 +163,11 @@ class Family:
 
         from elastic.families.reading import read_model
 
-        kind = _class(config, self.bare)
-        head = self.heads.get(kind)
+        head = self.heads.get(_class(config, self.bare))
         if head is None:
             model = read_model(getattr(transformers, self.bare), directory, **self.settings)
         else:
-            model = read_model(getattr(transformers, kind), directory)
+            model = read_model(getattr(transformers, _class(config, self.bare)), directory)
         found = {
             name.removeprefix(self.prefix): tensor for name, tensor in model.state_dict().items()
         }

@@ -9,9 +9,13 @@ from typing import Any
 
 from deploy.architecture import Architecture, Attention, FeedForward
 from devices.errors import UsageError
-from elastic.families.family import ACTIVATIONS, Config, Family, Head, Weights
+from elastic.families.family import ACTIVATIONS, Config, Family, Head, Weights, numbered
 
-_EMBEDDINGS = {"tokens": "embeddings.tok_embeddings", "norm": "embeddings.norm"}
+_EMBEDDINGS = {
+    "tokens": "embeddings.tok_embeddings",
+    "norm": "embeddings.norm",
+    "last_norm": "final_norm",
+}
 _ATTENTION = {"all": "attn.Wqkv", "output": "attn.Wo", "norm": "attn_norm"}
 _FEED_FORWARD = {"both": "mlp.Wi", "down": "mlp.Wo", "norm": "mlp_norm"}
 _PARTS = {"all": ("query", "key", "value"), "both": ("up", "gate")}
@@ -65,12 +69,8 @@ def _theta(config: Config, kind: str) -> float:
 
 
 def _modules(architecture: Architecture) -> dict[str, str]:
-    modules = _EMBEDDINGS | {"last_norm": "final_norm"}
-    for place in range(len(architecture.operators)):
-        parts = _FEED_FORWARD if place % 2 else _ATTENTION
-        layer = f"layers.{place // 2}"
-        modules |= {f"operators.{place}.{own}": f"{layer}.{name}" for own, name in parts.items()}
-    return modules
+    layers = len(architecture.operators) // 2
+    return _EMBEDDINGS | numbered((_ATTENTION, _FEED_FORWARD), layers, "layers.{}")
 
 
 def _adjust(weights: Weights, _config: Config) -> None:

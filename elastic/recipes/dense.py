@@ -24,8 +24,6 @@ from elastic.outputs import loss
 from elastic.quiet import quiet
 from elastic.recipes.training import Batch, Loss, Progress, fit, inputs_of
 
-_PROBLEMS = {"multi-label": "multi_label_classification", "regression": "regression"}
-
 
 def dense(
     model: str | Path | Architecture,
@@ -82,6 +80,7 @@ def _network(model: str | Path | Architecture, task: Task) -> Any:
     from elastic.families import family_of, locate, read_config
     from elastic.families.bert import FAMILY as BERT
     from elastic.families.bert import config_of
+    from elastic.families.family import PROBLEMS
     from elastic.families.reading import read_model
 
     output, labels = task.output, len(task.label_names)
@@ -89,8 +88,9 @@ def _network(model: str | Path | Architecture, task: Task) -> Any:
     if labels:
         settings["id2label"] = dict(enumerate(task.label_names))
         settings["label2id"] = {name: index for index, name in enumerate(task.label_names)}
-    if output in _PROBLEMS:
-        settings["problem_type"] = _PROBLEMS[output]
+    problem = next((name for name, meant in PROBLEMS.items() if meant == output), None)
+    if problem is not None:
+        settings["problem_type"] = problem
     if isinstance(model, Architecture):
         task.check_fits(replace(model, labels=labels, head=output))
         kind = BERT.class_for(output)

@@ -8,9 +8,10 @@ import torch
 
 from deploy.architecture import OUTPUTS, Architecture, Attention, FeedForward
 from deploy.encoder import Encoder
+from deploy.kinds import IGNORED
 from elastic.importance.fisher import fisher
 from elastic.masks import scaled
-from elastic.outputs import IGNORED, choices, divergence, draw, has_classes, log_likelihood, loss
+from elastic.outputs import choices, divergence, draw, has_classes, log_likelihood, loss
 
 LABELS = {
     "embedding": 0, "masked-language-model": 0, "regression": 1, "question-answering": 2,
