@@ -29,6 +29,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from cutonce.profiling import make_profiles
 from cutonce.scores import headline
 from cutonce.tasks import load_task, predict_with
 from deploy.architecture import Architecture
+from deploy.costs import parameters
 from deploy.encoder import Encoder
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.task import Task
@@ -133,6 +135,8 @@ class Bench:
                 "speedup": 1 / ratio,
                 "seconds": method.seconds,
                 "finish_seconds": time.monotonic() - began,
+                "parameters": parameters(student.architecture),
+                "unshared": parameters(replace(student.architecture, shares=())),
                 **self._scored(student),
             }
             if self.args.distil and seed == 0:
@@ -255,7 +259,8 @@ def trec(data: Path, place: Path) -> dict[str, Any]:
 def shown(row: dict[str, Any]) -> str:
     return (
         f"{row['method']} at {row['asked']}x (measured {row['speedup']:.2f}x): KL {row['kl']:.4f}, "
-        f"score {row['score']:.4f} of {row['dense_score']:.4f}, {row['seconds']:.0f} + "
+        f"score {row['score']:.4f} of {row['dense_score']:.4f}, {row['parameters'] / 1e6:.2f} M "
+        f"parameters ({row['unshared'] / 1e6:.2f} M unshared), {row['seconds']:.0f} + "
         f"{row['finish_seconds']:.1f} s"
     )
 

@@ -56,7 +56,7 @@ def evidence(
         "space": space.to_json(),
         "dense": {
             "architecture": dense.architecture.to_json(),
-            "chain": chain_text(space.chain(space.dense)),
+            "chain": chain_text(space.chain(space.dense), space.base),
             "parameters": parameters(dense.architecture),
             "metrics": _metrics(setting.task, dense, reference),
             "measured": {str(t): m.statistics.to_json() for t, m in measured.items()},
@@ -126,7 +126,7 @@ def _budget_evidence(
         "bound": cut.budget.bound,
         "status": met if step.fits else "missed",
         "subnet": f"subnets/{name}",
-        "chain": chain_text(space.chain(step.choice)),
+        "chain": chain_text(space.chain(step.choice), space.base),
         "architecture": encoder.architecture.to_json(),
         "parameters": parameters(encoder.architecture),
         "size_bytes": step.size_bytes,

@@ -81,7 +81,8 @@ def _trimmed(architecture: Architecture, workload: Workload) -> Architecture:
     """With no more rows in its embedding tables than timing needs."""
     return replace(
         architecture,
-        vocabulary=min(architecture.vocabulary, VOCABULARY),
+        vocabulary=min(architecture.table[0], VOCABULARY),
+        rows=0,
         positions=min(architecture.positions, workload.length),
     )
 

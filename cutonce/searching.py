@@ -171,7 +171,7 @@ def evaluate_front(
             found = headline(scores)
             rows.append(
                 {
-                    "chain": chain_text(chain),
+                    "chain": chain_text(chain, space.base),
                     "kl": kl(elastic, chain, batches),
                     "score": found[1] if found and setting.task.labelled else None,
                     "ms": {
@@ -195,7 +195,7 @@ def recover(
         names.append(name)
         directory = setting.run.path / "subnets" / name
         choice = cut.chosen(errors).choice
-        chain = chain_text(space.chain(choice))
+        chain = chain_text(space.chain(choice), space.base)
         if directory.exists() and (read_record(directory) or {}).get("chain") == chain:
             continue
         student = _refitted(setting, elastic, space.chain(choice), name)

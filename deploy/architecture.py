@@ -20,6 +20,7 @@ SCHEMA = 1
 ACTIVATIONS = ("gelu", "gelu_new", "relu")
 _LATER = (
     "shares", "head", "norm", "absolute", "pooling", "normed_head", "window", "rotary", "normed",
+    "rank", "rows",
 )  # fmt: skip
 POOLERS = ("tanh", "gelu", "gelu_new", "relu")
 PER_TOKEN = ("token-classification", "question-answering", "masked-language-model")
@@ -146,7 +147,11 @@ class Architecture:
     """One encoder.
 
     Attributes:
-        vocabulary, positions, token_types: rows of the three embedding tables.
+        vocabulary, positions, token_types: token ids, positions and token types that there may be, each
+            with a row of its own in an embedding table.
+        rows: of the table of tokens, where several ids share a row; 0 where each has its own.
+        rank: columns of the table of tokens, where a linear layer without bias takes them to ``hidden``
+            (ROSITA, Liu et al. 2021, arXiv 2103.11367); 0 where it has ``hidden`` columns.
         hidden: width of the residual stream, up to the first projection.
         operators: the chain of sub-layers, first to last.
         labels: outputs of the head: of every token or, by a pooler and a linear layer, of the first;
@@ -179,9 +184,16 @@ class Architecture:
     absolute: bool = True
     pooling: str = "first"
     normed_head: bool = False
+    rows: int = 0
+    rank: int = 0
 
     def __post_init__(self) -> None:
         _positive(self, "vocabulary", "hidden", "positions", "token_types")
+        if not 0 <= self.rows <= self.vocabulary or not 0 <= self.rank <= self.hidden:
+            raise UsageError(
+                f"A table of {self.rows} rows and rank {self.rank} does not fit {self.vocabulary} token "
+                f"ids and hidden size {self.hidden}; neither may be larger than that, or below 0."
+            )
         if self.pooler not in POOLERS:
             raise UsageError(
                 f"Pooler activation {self.pooler!r} is not supported; use one of {', '.join(POOLERS)}."
@@ -223,6 +235,11 @@ class Architecture:
     def reads_all(self) -> bool:
         """Whether the head reads every token's state, and not the first alone."""
         return self.per_token or self.pooling == "mean"
+
+    @property
+    def table(self) -> tuple[int, int]:
+        """Rows and columns of the table of tokens."""
+        return self.rows or self.vocabulary, self.rank or self.hidden
 
     @property
     def attentions(self) -> int:

@@ -90,8 +90,11 @@ def _activations(operator: Operator, hidden: int) -> int:
 
 
 def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
-    read = (workload.tokens + workload.length + 1) * architecture.hidden
-    return OperatorCost("embedding", (), read, 2 * workload.tokens * architecture.hidden)
+    a = architecture
+    _, columns = a.table
+    gemms = (Gemm(workload.tokens, a.rank, a.hidden),) if a.rank else ()
+    read = workload.tokens * columns + (workload.length + 1 + a.rank) * a.hidden
+    return OperatorCost("embedding", gemms, read, 2 * workload.tokens * a.hidden)
 
 
 def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
@@ -99,7 +102,7 @@ def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
     rows = workload.tokens if a.per_token else workload.batch
     layers = [Gemm(rows, given, found) for given, found in _head_layers(a)]
     written = sum(layer.n for layer in layers)
-    read = head_parameters(a) + (a.vocabulary * a.hidden if _tied(a) else 0)
+    read = head_parameters(a) + (_table_parameters(a) if _tied(a) else 0)
     return OperatorCost("head", tuple(layers), read, rows * (a.widths[-1] + written))
 
 
@@ -128,9 +131,9 @@ def head_parameters(architecture: Architecture) -> int:
     """Weights and biases of the head; the embedding table that a masked language model ends with is
     not the head's own."""
     a = architecture
-    own = sum(given * found + found for given, found in _head_layers(a))
     if _tied(a):
-        return own - a.vocabulary * a.hidden + 2 * a.hidden
+        return (a.widths[-1] + 3) * a.hidden + a.table[0]
+    own = sum(given * found + found for given, found in _head_layers(a))
     return own + (2 * a.widths[-1] if a.normed_head and a.labels else 0)
 
 
@@ -142,7 +145,9 @@ def _head_layers(architecture: Architecture) -> list[tuple[int, int]]:
     """Inputs and outputs of the head's linear layers."""
     a, hidden = architecture, architecture.widths[-1]
     if _tied(a):
-        return [(hidden, a.hidden), (a.hidden, a.vocabulary)]
+        rows, columns = a.table
+        narrowed = [(a.hidden, a.rank)] if a.rank else []
+        return [(hidden, a.hidden), *narrowed, (columns, rows)]
     if not a.labels:
         return []
     last = [(hidden, a.labels)]
@@ -152,8 +157,7 @@ def _head_layers(architecture: Architecture) -> list[tuple[int, int]]:
 def parameters(architecture: Architecture) -> int:
     """All parameters of the encoder that deploy.encoder builds; shared ones count once."""
     hidden = architecture.hidden
-    rows = architecture.vocabulary + architecture.token_types
-    rows += architecture.positions if architecture.absolute else 0
+    rows = architecture.token_types + (architecture.positions if architecture.absolute else 0)
     shares = architecture.shares or range(len(architecture.operators))
     chain = sum(
         operator_parameters(operator, width)
@@ -163,7 +167,14 @@ def parameters(architecture: Architecture) -> int:
         if place == first
     )
     last = 2 * architecture.widths[-1] if architecture.norm == "pre" else 0
-    return rows * hidden + 2 * hidden + chain + last + head_parameters(architecture)
+    embedding = _table_parameters(architecture) + rows * hidden + 2 * hidden
+    return embedding + chain + last + head_parameters(architecture)
+
+
+def _table_parameters(architecture: Architecture) -> int:
+    """Of the table of tokens, with what takes it to the hidden size."""
+    rows, columns = architecture.table
+    return rows * columns + architecture.rank * architecture.hidden
 
 
 def macs(architecture: Architecture, workload: Workload) -> int:

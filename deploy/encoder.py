@@ -13,12 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deploy.architecture import Architecture
-from deploy.heads import make_head
+from deploy.heads import VocabularyHead, make_head
 from deploy.layers import make_layer, share
 from devices.errors import ModelError, UsageError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MODEL_TYPE = "cutonce-encoder"
+_TIED = {
+    "head.decoder.weight": "tokens.weight",
+    "head.expand.weight": "expand.weight",
+    "head.row_of": "row_of",
+}
 _HEAD = ("pooler.", "classifier.")  # as the first encoders called what is now below "head."
 
 
@@ -28,7 +33,10 @@ class Encoder(nn.Module):
     Attributes:
         architecture: its description.
         label_names: names of the head's outputs, in order; empty where there is no head.
+        row_of: [vocabulary], the row of the table of tokens of every id; None where it is the id.
     """
+
+    row_of: Tensor | None
 
     def __init__(
         self, architecture: Architecture, label_names: tuple[str, ...] = (), dropout: float = 0.1
@@ -37,7 +45,10 @@ class Encoder(nn.Module):
         a = architecture
         self.architecture = a
         self.label_names = label_names or tuple(f"LABEL_{i}" for i in range(a.labels))
-        self.tokens = nn.Embedding(a.vocabulary, a.hidden)
+        self.tokens = nn.Embedding(*a.table)
+        self.expand = nn.Linear(a.rank, a.hidden, bias=False) if a.rank else nn.Identity()
+        rows = torch.arange(a.vocabulary) % a.rows if a.rows else None
+        self.register_buffer("row_of", rows)
         self.positions = nn.Embedding(a.positions, a.hidden) if a.absolute else None
         self.token_types = nn.Embedding(a.token_types, a.hidden)
         self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
@@ -49,7 +60,9 @@ class Encoder(nn.Module):
                 share(self.operators[place], self.operators[first])
         pre = a.norm == "pre"
         self.last_norm = nn.LayerNorm(a.widths[-1], eps=a.norm_eps) if pre else nn.Identity()
-        self.head = make_head(a, self.tokens, dropout)
+        self.head = make_head(a, dropout)
+        if isinstance(self.head, VocabularyHead):
+            self.head.tie(self.tokens, self.expand, self.row_of)
         self.apply(_initialise)
 
     def forward(
@@ -97,7 +110,8 @@ class Encoder(nn.Module):
         if self.architecture.token_types == 1:
             # A family without token types; the tokenizers of some tell pairs apart all the same.
             token_type_ids = token_type_ids.clamp(max=0)
-        embedded = self.tokens(input_ids)
+        rows = input_ids if self.row_of is None else self.row_of[input_ids]
+        embedded = self.expand(self.tokens(rows))
         if self.positions is not None:
             place = torch.arange(input_ids.shape[1], device=input_ids.device)
             embedded = embedded + self.positions(place)
@@ -162,7 +176,7 @@ class Encoder(nn.Module):
 
 def _borrowed(architecture: Architecture, names: Iterable[str]) -> dict[str, str]:
     """Names of the weights that belong to an earlier module, and what they are called there."""
-    found = {"head.decoder.weight": "tokens.weight"} if "head.decoder.weight" in names else {}
+    found = {name: source for name, source in _TIED.items() if name in names}
     for name in names:
         kind, _, rest = name.partition(".")
         place, _, rest = rest.partition(".")
@@ -176,5 +190,5 @@ def _borrowed(architecture: Architecture, names: Iterable[str]) -> dict[str, str
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)

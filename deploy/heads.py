@@ -76,32 +76,41 @@ def _pooled(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 class VocabularyHead(nn.Module):
-    """Linear, activation, LayerNorm, and the embedding table as the last linear layer.
+    """Linear, activation, LayerNorm, and the embedding table as the last linear layer."""
 
-    Args:
-        tokens: the embedding table, whose weights the last layer uses.
-    """
+    row_of: Tensor | None
 
-    def __init__(self, architecture: Architecture, tokens: nn.Embedding) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
+        rows, columns = a.table
         self.transform = nn.Linear(a.widths[-1], a.hidden)
         self.activation = ACTIVATIONS[a.pooler]
         self.norm = nn.LayerNorm(a.hidden, eps=a.norm_eps)
-        self.decoder = nn.Linear(a.hidden, a.vocabulary)
+        self.expand: nn.Module = nn.Identity()
+        self.decoder = nn.Linear(columns, rows)
+        self.register_buffer("row_of", None)
+
+    def tie(self, tokens: nn.Embedding, expand: nn.Module, row_of: Tensor | None) -> None:
+        """Use the very table of tokens, what takes it to the hidden size, and the row of every id."""
         self.decoder.weight = tokens.weight
+        self.expand = expand
+        self.row_of = row_of
 
     def forward(self, states: Tensor, _mask: Tensor) -> Tensor:
         """[batch, sequence, hidden] to [batch, sequence, vocabulary]."""
-        logits: Tensor = self.decoder(self.norm(self.activation(self.transform(states))))
-        return logits
+        found = self.norm(self.activation(self.transform(states)))
+        if isinstance(self.expand, nn.Linear):
+            found = found @ self.expand.weight
+        logits: Tensor = self.decoder(found)
+        return logits if self.row_of is None else logits.index_select(-1, self.row_of)
 
 
-def make_head(architecture: Architecture, tokens: nn.Embedding, dropout: float) -> nn.Module:
-    """The head that ``architecture`` describes, on the embedding table ``tokens``."""
+def make_head(architecture: Architecture, dropout: float) -> nn.Module:
+    """The head that ``architecture`` describes."""
     if architecture.output == "embedding":
         return NoHead(architecture)
     if architecture.output == "masked-language-model":
-        return VocabularyHead(architecture, tokens)
+        return VocabularyHead(architecture)
     kind = TokenHead if architecture.per_token else FirstTokenHead
     return kind(architecture, dropout)

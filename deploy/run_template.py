@@ -62,11 +62,27 @@ def load_torch(path: str, target: dict[str, Any]) -> Run:
     import torch
 
     torch.set_num_threads(target["threads"])
-    module = torch.export.load(path).module()
+    return torch_program(torch.export.load(path), "cpu")
+
+
+def load_torch_cuda(path: str, _target: dict[str, Any]) -> Run:
+    import torch
+    from torch.export.passes import move_to_device_pass
+
+    if not torch.cuda.is_available():
+        sys.exit("This model is for an NVIDIA GPU; torch sees none here.")
+    return torch_program(move_to_device_pass(torch.export.load(path), "cuda"), "cuda")
+
+
+def torch_program(program: Any, device: str) -> Run:
+    import torch
+
+    module = program.module()
 
     def run(inputs: Arrays) -> Any:
         with torch.inference_mode():
-            return module(*(torch.from_numpy(array) for array in inputs.values())).numpy()
+            given = (torch.from_numpy(array).to(device) for array in inputs.values())
+            return module(*given).cpu().numpy()
 
     return run
 
@@ -76,6 +92,7 @@ RUNTIMES = {
     "fake": load_onnxruntime,
     "openvino": load_openvino,
     "torch": load_torch,
+    "torch-cuda": load_torch_cuda,
 }
 
 

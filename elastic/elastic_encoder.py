@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,12 @@ from deploy.architecture import Architecture, Operator
 from deploy.encoder import Encoder
 from deploy.layers import AttentionLayer, FeedForwardLayer
 from devices.errors import UsageError
-from elastic.masks import Layer, gathering, scaled, skipped, spreading
-from elastic.space import Chain, resized, size_of
+from elastic.extraction import fill_layer, fill_rest
+from elastic.masks import Layer, prefixed, skipped
+from elastic.rewiring import reorder_stream, reorder_units, turn_heads
+from elastic.space import Chain, is_part, size_of
+from elastic.trunk import DENSE, Trunk, Vocabulary, stream_width
+from elastic.trunk_masks import merged, narrowed, projected
 
 Importance = Sequence[np.ndarray[Any, Any]]
 """Per position, what each head or neuron is worth: [heads] or [width]."""
@@ -33,24 +38,47 @@ class ElasticEncoder(nn.Module):
     Args:
         encoder: the dense encoder.
         importance: per position; None keeps the order that the encoder has.
+        stream: what each dimension of the residual stream is worth, [hidden]; None keeps their order.
+        vocabulary: the order of token ids; without it the table of tokens keeps its rows.
+        turned: whether the dimensions inside every head are turned so that the first ones carry most,
+            for sub-networks with smaller heads.
 
     Raises:
-        UsageError: the importance is not of this encoder.
+        UsageError: importance, stream or vocabulary are not of this encoder.
     """
 
-    def __init__(self, encoder: Encoder, importance: Importance | None = None) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        importance: Importance | None = None,
+        *,
+        stream: np.ndarray[Any, Any] | None = None,
+        vocabulary: Vocabulary | None = None,
+        turned: bool = False,
+    ) -> None:
         super().__init__()
         self._given = encoder.architecture
-        self._shared = copy.deepcopy(encoder.operators) if self._given.shares else None
         self.dense = copy.deepcopy(encoder).eval()
+        self._vocabulary = vocabulary
+        if vocabulary is not None:
+            _check_sizes("Vocabulary", [len(vocabulary.order)], [self._given.vocabulary])
+        if stream is not None:
+            _check_sizes("Stream importance", [len(stream)], [stream_width(self._given)])
+            reorder_stream(self.dense, _falling(stream))
+        if turned:
+            for layer in dict.fromkeys(_owners(self.dense)):
+                if isinstance(layer, AttentionLayer):
+                    turn_heads(layer)
+        self._shared = copy.deepcopy(self.dense.operators) if self._given.shares else None
         if self._shared is not None:
             self.dense.operators = nn.ModuleList(map(copy.deepcopy, self.dense.operators))
             self.dense.architecture = replace(self._given, shares=())
         if importance is not None:
-            _check_importance(importance, encoder.architecture)
+            sizes = [size_of(operator) for operator in self._given.operators]
+            _check_sizes("Importance", [len(values) for values in importance], sizes)
             for layer, values in zip(self.dense.operators, importance, strict=True):
                 if isinstance(layer, (AttentionLayer, FeedForwardLayer)):
-                    _reorder(layer, np.argsort(-np.asarray(values), kind="stable"))
+                    reorder_units(layer, _falling(values))
 
     @property
     def architecture(self) -> Architecture:
@@ -69,50 +97,63 @@ class ElasticEncoder(nn.Module):
         return logits
 
     @contextmanager
-    def active(self, chain: Chain) -> Iterator[None]:
-        """Compute as the sub-network ``chain`` would while the block runs, by masking.
+    def active(self, chain: Chain, trunk: Trunk = DENSE) -> Iterator[None]:
+        """Compute as the sub-network ``chain`` on ``trunk`` would while the block runs, by masking.
 
-        Raises UsageError where ``chain`` is no sub-network of the dense chain.
+        Raises UsageError where the dense encoder has no such sub-network.
         """
-        self._check(chain)
+        self._check(chain, trunk)
         with ExitStack() as stack:
+            if trunk.hidden is not None:
+                stack.enter_context(narrowed(self.dense, trunk.hidden))
+            if trunk.rank is not None:
+                basis = self._basis[: trunk.rank]
+                stack.enter_context(projected(self.dense, basis.T @ basis))
+            if trunk.rows is not None and self._vocabulary is not None:
+                rows = torch.from_numpy(self._vocabulary.merged(trunk.rows))
+                stack.enter_context(merged(self.dense, rows.to(self.dense.tokens.weight.device)))
             for layer, dense, operator in self._positions(chain):
                 if operator is None:
                     stack.enter_context(skipped(layer))
                 elif operator != dense:
-                    like = gathering(layer).weight
-                    units = torch.arange(size_of(dense), device=like.device)
-                    mask = (units < size_of(operator)).to(like.dtype)
-                    stack.enter_context(scaled(layer, mask))
+                    stack.enter_context(prefixed(layer, dense, operator))
             yield
 
-    def extract(self, chain: Chain) -> Encoder:
-        """The sub-network ``chain`` as a plain, physically small encoder in evaluation mode.
+    def extract(self, chain: Chain, trunk: Trunk = DENSE) -> Encoder:
+        """The sub-network ``chain`` on ``trunk`` as a plain, physically small encoder in evaluation mode.
 
-        Raises UsageError where ``chain`` is no sub-network of the dense chain.
+        Raises UsageError where the dense encoder has no such sub-network.
         """
-        self._check(chain)
-        architecture = self.architecture.with_operators(chain)
+        self._check(chain, trunk)
+        architecture = trunk.of(self.architecture).with_operators(trunk.chain(chain))
         small = Encoder(architecture, self.dense.label_names, self.dense.dropout.p)
         kept = [
             layer if self._shared is None or operator != dense else self._shared[position]
             for position, (layer, dense, operator) in enumerate(self._positions(chain))
             if operator is not None
         ]
-        weights = {
-            k: v for k, v in self.dense.state_dict().items() if not k.startswith("operators.")
-        }
-        with torch.no_grad():
-            small.load_state_dict(weights, strict=False)
-            for source, target in zip(kept, small.operators, strict=True):
-                _copy_prefix(source, target)
+        ids = None
+        if trunk.rows is not None and self._vocabulary is not None:
+            places = self._vocabulary.kept(trunk.rows), self._vocabulary.row_of(trunk.rows)
+            ids = torch.from_numpy(places[0]), torch.from_numpy(places[1])
+        basis = None if trunk.rank is None else self._basis[: trunk.rank]
+        fill_rest(small, self.dense, ids, basis)
+        for source, target in zip(kept, small.operators, strict=True):
+            fill_layer(target, source)
         return small.eval()
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        """Orthonormal rows [columns, columns] that span the table of tokens, the first most of it."""
+        table = self.dense.tokens.weight.detach().double()
+        _, vectors = torch.linalg.eigh(table.T @ table)
+        return vectors.flip(1).T.to(self.dense.tokens.weight.dtype)
 
     def _positions(self, chain: Chain) -> list[tuple[Layer, Operator, Operator | None]]:
         layers: list[Layer] = list(self.dense.operators)
         return list(zip(layers, self.architecture.operators, chain, strict=True))
 
-    def _check(self, chain: Chain) -> None:
+    def _check(self, chain: Chain, trunk: Trunk) -> None:
         operators = self.architecture.operators
         if len(chain) != len(operators):
             raise UsageError(
@@ -120,41 +161,31 @@ class ElasticEncoder(nn.Module):
                 f"{len(operators)}; write None for a dropped one."
             )
         for position, (dense, operator) in enumerate(zip(operators, chain, strict=True)):
-            if operator is not None and not _is_part(operator, dense):
+            if operator is not None and not is_part(operator, dense):
                 raise UsageError(
                     f"{operator} at position {position} is no part of the dense {dense}; keep its "
-                    "kind and all but its size."
+                    "kind and all but its size, and the head size of one with rotary positions."
                 )
+        trunk.of(self.architecture)
+        if trunk.rows is not None and (self._vocabulary is None or self.architecture.rows):
+            raise UsageError(
+                "The table of tokens can be cut once, where the order of token ids is known; give "
+                "ElasticEncoder a vocabulary, and the encoder that was not cut."
+            )
 
 
-def _is_part(operator: Operator, dense: Operator) -> bool:
-    return size_of(operator) <= size_of(dense) and resized(dense, size_of(operator)) == operator
+def _owners(encoder: Encoder) -> list[Layer]:
+    """For every position the layer whose weights it uses."""
+    layers: list[Layer] = list(encoder.operators)
+    return [layers[first] for first in encoder.architecture.shares] or layers
 
 
-def _check_importance(importance: Importance, architecture: Architecture) -> None:
-    given = [len(values) for values in importance]
-    expected = [size_of(operator) for operator in architecture.operators]
+def _falling(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.argsort(-np.asarray(values), kind="stable")
+
+
+def _check_sizes(what: str, given: list[int], expected: list[int]) -> None:
     if given != expected:
         raise UsageError(
-            f"Importance of sizes {given} is not of this encoder; expected one value per head or "
-            f"neuron: {expected}."
+            f"{what} of sizes {given} is not of this encoder; expected one value per unit: {expected}."
         )
-
-
-def _reorder(layer: AttentionLayer | FeedForwardLayer, order: np.ndarray[Any, Any]) -> None:
-    """Put the units of ``layer`` into ``order``; what it computes stays the same."""
-    reading = gathering(layer)
-    with torch.no_grad():
-        rows = torch.arange(reading.in_features).unflatten(0, (len(order), -1))
-        index = rows[torch.from_numpy(order)].flatten().to(reading.weight.device)
-        for linear in spreading(layer):
-            linear.weight.copy_(linear.weight[index])
-            linear.bias.copy_(linear.bias[index])
-        reading.weight.copy_(reading.weight[:, index])
-
-
-def _copy_prefix(source: Layer, target: Layer) -> None:
-    """Fill ``target`` with the first units of ``source``."""
-    wide = dict(source.named_parameters())
-    for name, parameter in target.named_parameters():
-        parameter.copy_(wide[name][tuple(slice(size) for size in parameter.shape)])

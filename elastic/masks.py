@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from deploy.architecture import Attention, Operator
 from deploy.layers import (
     AttentionLayer,
     FeedForwardLayer,
     ProjectionLayer,
     SeparableConvolutionLayer,
 )
+from elastic.space import size_of
 
 Layer = AttentionLayer | FeedForwardLayer | SeparableConvolutionLayer | ProjectionLayer
 
@@ -58,6 +61,30 @@ def scaled(layer: Layer, mask: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def prefixed(layer: Layer, dense: Operator, operator: Operator) -> Iterator[None]:
+    """Compute with the first units of ``layer`` alone, as many as ``operator`` has, and with the first
+    dimensions of its heads."""
+    weight = gathering(layer).weight
+    mask = _first(size_of(operator), size_of(dense)).to(weight)
+    with ExitStack() as stack:
+        if (
+            isinstance(layer, AttentionLayer)
+            and isinstance(operator, Attention)
+            and operator.head_dim < layer.head_dim
+        ):
+            dimensions = _first(operator.head_dim, layer.head_dim).to(weight)
+            mask = torch.outer(mask, dimensions).flatten()
+            handle = layer.query.register_forward_hook(lambda _m, _i, queries: queries * mask)
+            stack.callback(handle.remove)
+        stack.enter_context(scaled(layer, mask))
+        yield
+
+
+def _first(kept: int, count: int) -> Tensor:
+    return torch.arange(count) < kept
 
 
 @contextmanager

@@ -38,21 +38,31 @@ class SearchSpace:
 
     @classmethod
     def around(
-        cls, dense: Architecture, *, width_step: int = WIDTH_STEP, width_levels: int = 9
+        cls,
+        dense: Architecture,
+        *,
+        width_step: int = WIDTH_STEP,
+        width_levels: int = 9,
+        head_sizes: Sequence[int] = (),
     ) -> Self:
         """Every number of heads, ``width_levels`` widths, and the dropped sub-layer.
 
         A convolution is kept or dropped, a projection is kept. Widths fall geometrically to a sixteenth
         of the dense one, rounded to multiples of ``width_step``, the tile below which a narrower matrix
-        is not faster.
+        is not faster. Heads may also have any of ``head_sizes`` that is below their own, all of a layer
+        the same; not with rotary positions, which are of all their dimensions.
 
-        Raises UsageError where a step or level count is below 1.
+        Raises UsageError where a step, level count or head size is below 1.
         """
-        if width_step < 1 or width_levels < 1:
+        least = min(width_step, width_levels, *head_sizes)
+        if least < 1:
             raise UsageError(
-                f"Width step {width_step} and width levels {width_levels} must be at least 1."
+                f"Width step {width_step}, width levels {width_levels} and head sizes "
+                f"{list(head_sizes)} must be at least 1."
             )
-        sizes = (_sizes(operator, width_step, width_levels) for operator in dense.operators)
+        sizes = (
+            _sizes(operator, width_step, width_levels, head_sizes) for operator in dense.operators
+        )
         return cls(dense, tuple(map(_choices, dense.operators, sizes)))
 
     @property
@@ -89,7 +99,8 @@ class SearchSpace:
         return tuple(int(rng.integers(len(some))) for some in self.choices)
 
     def to_json(self) -> dict[str, Any]:
-        sizes = [[size_of(operator) for operator in some] for some in self.choices]
+        pairs = zip(self.base.operators, self.choices, strict=True)
+        sizes = [[_size(dense, operator) for operator in some] for dense, some in pairs]
         return {"schema": SCHEMA, "base": self.base.to_json(), "sizes": sizes}
 
     @classmethod
@@ -133,24 +144,72 @@ def resized(operator: Operator, size: int) -> Operator:
     return operator
 
 
-def chain_text(chain: Chain) -> list[str]:
-    """``A4`` for attention with 4 heads, ``F640`` for a feed-forward of 640, ``-`` for dropped."""
-    return ["-" if op is None else str(op) for op in chain]
+def is_part(operator: Operator | None, dense: Operator | None) -> bool:
+    """Whether ``operator`` is ``dense`` with at most as many units, and heads of at most its size."""
+    if operator is None or dense is None:
+        return operator is None
+    like = resized(dense, size_of(operator))
+    if isinstance(operator, Attention) and isinstance(like, Attention) and like.rotary is None:
+        like = replace(like, head_dim=min(operator.head_dim, like.head_dim))
+    return size_of(operator) <= size_of(dense) and like == operator
 
 
-def _choices(operator: Operator, sizes: Iterable[int]) -> Chain:
-    return tuple(resized(operator, size) if size else None for size in sizes)
+def chain_text(chain: Chain, dense: Architecture) -> list[str]:
+    """``A4`` for attention with 4 heads, ``A4x16`` where they are smaller than the dense ones, ``F640``
+    for a feed-forward of 640, ``-`` for dropped."""
+    return [_text(*pair) for pair in zip(chain, dense.operators, strict=True)]
 
 
-def _sizes(operator: Operator, step: int, levels: int) -> list[int]:
+Size = int | tuple[int, int]
+"""Units of an operator, 0 where it is dropped; of an attention with other than the dense head size, heads
+and that."""
+
+
+def _choices(operator: Operator, sizes: Iterable[Size | list[int]]) -> Chain:
+    return tuple(_with_size(operator, size) for size in sizes)
+
+
+def _with_size(operator: Operator, size: Size | list[int]) -> Operator | None:
+    if isinstance(size, int):
+        return resized(operator, size) if size else None
+    if not isinstance(operator, Attention):
+        raise ValueError(f"size {size} of a sub-layer without heads")
+    heads, head_dim = size
+    return replace(operator, heads=heads, head_dim=head_dim)
+
+
+def _size(dense: Operator, operator: Operator | None) -> Size:
+    if isinstance(operator, Attention) and operator != resized(dense, operator.heads):
+        return operator.heads, operator.head_dim
+    return size_of(operator)
+
+
+def _text(operator: Operator | None, dense: Operator) -> str:
+    size = _size(dense, operator)
+    smaller = "" if isinstance(size, int) else f"x{size[1]}"
+    return "-" if operator is None else f"{operator}{smaller}"
+
+
+def _sizes(operator: Operator, step: int, levels: int, head_sizes: Sequence[int]) -> list[Size]:
     match operator:
         case Attention():
-            return [*range(operator.heads, -1, -1)]
+            return _heads(operator, head_sizes)
         case FeedForward():
             return [*_widths(operator.width, step, levels), 0]
         case Projection():
             return [1]
     return [1, 0]
+
+
+def _heads(operator: Attention, head_sizes: Sequence[int]) -> list[Size]:
+    """The most dimensions first; of equally many those of more heads."""
+    counts = range(operator.heads, 0, -1)
+    smaller = set() if operator.rotary else {d for d in head_sizes if d < operator.head_dim}
+    dims = sorted({operator.head_dim, *smaller}, reverse=True)
+    pairs = sorted(
+        ((h, d) for h in counts for d in dims), key=lambda pair: (-math.prod(pair), -pair[0])
+    )
+    return [h if d == operator.head_dim else (h, d) for h, d in pairs] + [0]
 
 
 def _widths(dense: int, step: int, levels: int) -> list[int]:

@@ -6,8 +6,9 @@ H = E[x xᵀ] and a set R of units kept, the best weights for what is left are, 
     W_R = W H_{:,R} H_RR⁻¹,     E‖W x − W_R x_R‖² = tr(W H Wᵀ) − tr(W_R H_{R,:} Wᵀ).
 
 Removing unit S from R costs tr(W_S ((H_RR⁻¹)_SS)⁻¹ W_Sᵀ) more (Hassibi & Stork 1993; of groups, ZipLM,
-arXiv 2302.04089, equation 2). ZipLM removes one unit at a time, with a rank-one update after each; here
-the units that go at a level go at once, and the rest is refitted exactly: one factorisation a level.
+arXiv 2302.04089, equation 2). As in ZipLM one unit goes at a time, or of two that replace each other
+both would; here with one exact factorisation a level, and within it rank-one updates of the units alone
+that may go.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Array = np.ndarray[Any, Any]
 DAMPING = (
     1e-4  # of the mean of the diagonal: what a rank-deficient calibration set does not determine
 )
+CANDIDATES = 2  # times as many units as go at a level are looked at within it
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +78,7 @@ def eliminate(weight: Array, gram: Array, units: int, sizes: Sequence[int]) -> E
     errors = []
     for size in sizes:
         if size < len(kept):
-            scores = _scores(target, gram, kept, inner)
-            going = np.argsort(scores, kind="stable")[: len(kept) - size]
+            going = _going(target, gram, kept, inner, len(kept) - size)
             gone += kept[going].tolist()
             kept = np.delete(kept, going)
         errors.append(_error(target, gram, kept, inner, whole))
@@ -102,12 +103,54 @@ def columns_of(units: Array, inner: int) -> Array:
     return (np.asarray(units, dtype=np.int64)[:, None] * inner + np.arange(inner)).ravel()
 
 
+def _going(target: Array, gram: Array, kept: Array, inner: int, count: int) -> Array:
+    """Places in ``kept`` of the units that go, the first to go first."""
+    if inner > 1 or count == 1:  # heads are so few that they go one by one
+        found: Array = np.argsort(_scores(target, gram, kept, inner), kind="stable")[:count]
+        return found
+    inverse = _inverse(gram, kept)
+    weight = target[:, kept] @ inverse
+    scores = np.square(weight).sum(0) / inverse.diagonal()
+    some = np.argsort(scores, kind="stable")[: CANDIDATES * count]
+    return some[_one_by_one(inverse[np.ix_(some, some)], weight[:, some].T.copy(), count)]
+
+
+def _one_by_one(inverse: Array, weight: Array, count: int) -> Array:
+    """The units of least worth, each with the others refitted after those before it.
+
+    Args:
+        inverse: [units, units] of the Gram matrix; it becomes ``inverse - downs @ downs.T``.
+        weight: [units, out], changed in place.
+    """
+    downs = np.zeros((len(weight), count))
+    diagonal = inverse.diagonal().copy()
+    norms = np.square(weight).sum(1)
+    gone: list[int] = []
+    for number in range(count):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            worth = norms / diagonal
+        worth[gone] = np.inf
+        unit = int(np.argmin(worth))
+        gone.append(unit)
+        row = inverse[unit] - downs[:, :number] @ downs[unit, :number]
+        share = row / row[unit]
+        norms += share * (share * norms[unit] - 2 * (weight @ weight[unit]))
+        weight -= np.outer(share, weight[unit])
+        downs[:, number] = row / np.sqrt(row[unit])
+        diagonal -= np.square(downs[:, number])
+    return np.array(gone)
+
+
+def _inverse(gram: Array, columns: Array) -> Array:
+    factor = scipy.linalg.cho_factor(gram[np.ix_(columns, columns)])
+    found: Array = scipy.linalg.cho_solve(factor, np.eye(len(columns)))
+    return found
+
+
 def _scores(target: Array, gram: Array, kept: Array, inner: int) -> Array:
     """What removing each of ``kept`` costs, with the others refitted."""
     columns = columns_of(kept, inner)
-    inverse = scipy.linalg.cho_solve(
-        scipy.linalg.cho_factor(gram[np.ix_(columns, columns)]), np.eye(len(columns))
-    )
+    inverse = _inverse(gram, columns)
     weight = target[:, columns] @ inverse
     blocks = inverse.reshape(len(kept), inner, len(kept), inner)
     own = blocks[np.arange(len(kept)), :, np.arange(len(kept)), :]  # [kept, inner, inner]

@@ -47,7 +47,9 @@ class _Batch:
     real: Tensor
 
 
-def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays]) -> None:
+def reconstruct(
+    dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays], norms: bool = True
+) -> None:
     """Refit ``student``, the sub-network ``chain`` of ``dense``, in place.
 
     Args:
@@ -78,6 +80,8 @@ def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequenc
                 for chosen in rows:
                     chosen[:, 1:] = False
             _refit(own, under_way, targets, rows)
+            if norms and not isinstance(own, ProjectionLayer) and not own.pre:
+                _refit_norm(own, under_way, rows)
             _student_step(own, under_way)
 
 
@@ -123,7 +127,8 @@ def _refit(
     for batch, target, chosen in zip(batches, targets, rows, strict=True):
         read = nn.functional.pad(_units(layer, linear, batch)[chosen].double(), (0, 1), value=1.0)
         residual = 0.0 if isinstance(layer, ProjectionLayer) else batch.student[chosen]
-        wanted = (target[chosen] - residual).double()
+        # A student with a smaller hidden size has the first dimensions of the dense stream.
+        wanted = (target[chosen][:, : linear.out_features] - residual).double()
         gram += (read.T @ read).cpu()
         cross += (read.T @ wanted).cpu()
         count += len(read)
@@ -134,6 +139,24 @@ def _refit(
     fitted = torch.linalg.solve(gram + ridge, cross + ridge @ before)
     linear.weight.copy_(fitted[:-1].T)
     linear.bias.copy_(fitted[-1])
+
+
+def _refit_norm(layer: Layer, batches: Sequence[_Batch], rows: Sequence[Tensor]) -> None:
+    """Scale and shift of a LayerNorm that comes last: of every dimension the line from what it
+    normalises to the dense states behind it, with a ridge towards the scale that it has."""
+    norm = layer.norm
+    count = 0
+    z1 = z2 = t1 = zt = torch.zeros(())
+    for batch, chosen in zip(batches, rows, strict=True):
+        total = (batch.student + layer.added(batch.student, batch.mask))[chosen].double()
+        z = nn.functional.layer_norm(total, total.shape[-1:], eps=norm.eps)
+        t = batch.dense[chosen][:, : z.shape[-1]].double()
+        z1, z2, t1, zt = z1 + z.sum(0), z2 + z.square().sum(0), t1 + t.sum(0), zt + (z * t).sum(0)
+        count += len(z)
+    ridge = RIDGE * count
+    scale = (zt - z1 * t1 / count + ridge * norm.weight) / (z2 - z1.square() / count + ridge)
+    norm.weight.copy_(scale)
+    norm.bias.copy_((t1 - scale * z1) / count)
 
 
 def _units(layer: Layer, linear: nn.Linear, batch: _Batch) -> Tensor:

@@ -76,7 +76,7 @@ class Round:
     def to_json(self, space: SearchSpace) -> dict[str, Any]:
         lower, ms, upper = self.predicted
         return {
-            "chain": chain_text(space.chain(self.choice)),
+            "chain": chain_text(space.chain(self.choice), space.base),
             "limit": self.limit,
             "predicted": ms,
             "lower": lower,

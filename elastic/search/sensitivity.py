@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.outputs import divergence, last_mixing
-from elastic.space import Chain, SearchSpace
+from elastic.reconstruction.database import Database
+from elastic.space import Chain, SearchSpace, is_part
 from elastic.tensors import tensors
 
 Progress = Callable[[int, int], None]
@@ -25,32 +27,44 @@ def module_errors(
     elastic: ElasticEncoder,
     space: SearchSpace,
     batches: Sequence[Arrays],
+    database: Database | None = None,
     progress: Progress | None = None,
 ) -> list[np.ndarray[Any, Any]]:
     """Per position, float64 [choices]: mean KL(dense ‖ sub) in nats with only this module changed.
 
-    Choice 0 is dense and has error 0. A smaller module is never given a smaller error than a larger
-    one, so that noise cannot make the decoding pay for less. No labels are used.
+    Choice 0 is dense and has error 0. No part of a module is given a smaller error than the whole of
+    it, so that noise cannot make the decoding pay for less. No labels are used.
 
     Args:
         batches: int64 arrays [batch, sequence] as Task.batches gives them.
+        database: with it every smaller module has its weights refitted.
         progress: called with (done, total).
 
     Raises:
         UsageError: there is no batch.
     """
     _require(batches)
-    totals = [np.zeros(len(some)) for some in space.choices]
-    steps = len(batches) * len(space.choices)
-    with torch.inference_mode():
-        for number, batch in enumerate(batches):
-            before = _dense(elastic, batch)
-            for position, total in enumerate(totals):
-                total += _errors_at(elastic, space, position, before)
-                if progress is not None:
-                    progress(number * len(totals) + position + 1, steps)
     count = _examples(batches)
-    return [np.maximum.accumulate(total / count) for total in totals]
+    found = []
+    with torch.inference_mode():
+        under_way = [_begin(elastic, batch) for batch in batches]
+        for position, some in enumerate(space.choices):
+            errors = _errors_at(elastic, space, position, under_way, database)
+            found.append(_monotone(some, errors / count))
+            for dense in under_way:
+                dense.states = elastic.dense.operators[position](dense.states, dense.mask)
+            if progress is not None:
+                progress(position + 1, len(space.choices))
+    return found
+
+
+def _monotone(choices: Chain, errors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Raised to the largest error of what each choice is a part of; a part stands after its whole."""
+    found = errors.copy()
+    for level, part in enumerate(choices):
+        wholes = [i for i, whole in enumerate(choices[:level]) if is_part(part, whole)]
+        found[level] = max([found[level], *found[wholes]])
+    return found
 
 
 def kl(elastic: ElasticEncoder, chain: Chain, batches: Sequence[Arrays]) -> float:
@@ -71,36 +85,34 @@ def kl(elastic: ElasticEncoder, chain: Chain, batches: Sequence[Arrays]) -> floa
     return max(0.0, total / _examples(batches))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Dense:
     """What the dense encoder does with one batch.
 
     Attributes:
-        states: before every position. mask: additive. real: the batch's attention mask.
+        states: before the position that is looked at. mask: additive. real: the batch's attention mask.
     """
 
-    states: list[Tensor]
+    states: Tensor
     mask: Tensor
     real: Tensor
     outputs: Tensor
 
 
-def _dense(elastic: ElasticEncoder, batch: Arrays) -> _Dense:
+def _begin(elastic: ElasticEncoder, batch: Arrays) -> _Dense:
     inputs = tensors(batch, elastic)
     states, mask = elastic.dense.embed(**inputs)
-    before = []
-    for layer in elastic.dense.operators:
-        before.append(states)
-        states = layer(states, mask)
-    real = inputs["attention_mask"]
-    outputs = elastic.dense.head(elastic.dense.last_norm(states), real)
-    return _Dense(before, mask, real, outputs.double())
+    return _Dense(states, mask, inputs["attention_mask"], elastic(**inputs).double())
 
 
 def _errors_at(
-    elastic: ElasticEncoder, space: SearchSpace, position: int, dense: _Dense
+    elastic: ElasticEncoder,
+    space: SearchSpace,
+    position: int,
+    batches: Sequence[_Dense],
+    database: Database | None,
 ) -> np.ndarray[Any, Any]:
-    """Divergence of every choice at one position, summed over the batch: [choices].
+    """Divergence of every choice at one position, summed over the batches: [choices].
 
     What comes before the position is dense, so only what comes from it on is computed.
     """
@@ -108,16 +120,21 @@ def _errors_at(
     choice = list(space.dense)
     for level in range(1, len(errors)):
         choice[position] = level
-        with elastic.active(space.chain(choice)):
-            outputs = _resume(elastic.dense, dense, position).double()
-        found = divergence(elastic.architecture, dense.outputs, outputs, dense.real)
-        errors[level] = float(found.sum())
+        operator = space.choices[position][level]
+        with ExitStack() as stack:
+            stack.enter_context(elastic.active(space.chain(choice)))
+            if database is not None and operator is not None:
+                stack.enter_context(database.fitted(position, operator))
+            for dense in batches:
+                outputs = _resume(elastic.dense, dense, position).double()
+                found = divergence(elastic.architecture, dense.outputs, outputs, dense.real)
+                errors[level] += float(found.sum())
     return errors
 
 
 def _resume(encoder: Encoder, dense: _Dense, position: int) -> Tensor:
     """The outputs, given the dense states before ``position``."""
-    states = dense.states[position]
+    states = dense.states
     last = last_mixing(encoder.architecture)
     for number in range(position, len(encoder.operators)):
         if number > last:

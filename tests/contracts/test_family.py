@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
-from deploy.architecture import PER_TOKEN
+from deploy.architecture import PER_TOKEN, Architecture, Attention, FeedForward, Operator
 from deploy.costs import parameters
 from devices.errors import ModelError
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.families import FAMILIES, family_of, load
-from elastic.space import SearchSpace
+from elastic.space import Chain
+from elastic.trunk import DENSE, Trunk, Vocabulary
 
 LABELS = {0: "no", 1: "maybe", 2: "yes"}
 SMALL: dict[str, dict[str, Any]] = {
@@ -207,19 +210,57 @@ def test_the_configuration_alone_gives_the_architecture(
     assert parameters(encoder.architecture) == sum(p.numel() for p in encoder.parameters())
 
 
+def smaller(operator: Operator, **sizes: int) -> Operator:
+    """``operator`` with those of ``sizes`` that it has."""
+    return replace(operator, **{k: v for k, v in sizes.items() if hasattr(operator, k)})
+
+
+def dimensions(dense: Architecture) -> dict[str, tuple[Chain, Trunk]]:
+    """One sub-network per elastic dimension, and one that is cut in all of them."""
+    whole = dense.operators
+
+    def dropped(kind: type[Operator]) -> Chain:
+        first = next(place for place, op in enumerate(whole) if isinstance(op, kind))
+        return tuple(None if place == first else op for place, op in enumerate(whole))
+
+    narrow, trunk = {"heads": 3, "width": 20}, Trunk(hidden=20, rank=7, rows=30)
+    turns = any(isinstance(op, Attention) and op.rotary for op in whole)
+    found: dict[str, tuple[Chain, Trunk]] = {
+        "attention": (dropped(Attention), DENSE),
+        "feed-forward": (dropped(FeedForward), DENSE),
+        "heads": (tuple(smaller(op, heads=3) for op in whole), DENSE),
+        "width": (tuple(smaller(op, width=20) for op in whole), DENSE),
+        "hidden": (whole, Trunk(hidden=20)),
+        "rank": (whole, Trunk(rank=7)),
+        "rows": (whole, Trunk(rows=30)),
+    }
+    if not turns:
+        found["head size"] = (tuple(smaller(op, head_dim=5) for op in whole), DENSE)
+        narrow["head_dim"] = 5
+    kept = (op and smaller(op, **narrow) for op in dropped(FeedForward))
+    return found | {"all": (tuple(kept), trunk)}
+
+
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("kind", list(FAMILIES))
 def test_its_sub_networks_are_those_of_the_masked_model(
     kind: str, output: str, tmp_path: Path
 ) -> None:
     model = saved(tmp_path, kind, output)
-    elastic = ElasticEncoder(load(tmp_path).encoder)
-    space = SearchSpace.around(elastic.architecture, width_step=16)
-    given = inputs(model)
-    chain = space.chain([len(some) // 2 for some in space.choices])
+    dense, given = load(tmp_path).encoder, inputs(model)
+    rng = np.random.default_rng(0)
+    vocabulary = Vocabulary.counted(rng.random(60), unknown=5)
+    elastic = ElasticEncoder(dense, stream=rng.random(32), vocabulary=vocabulary, turned=True)
     with torch.inference_mode():
-        with elastic.active(chain):
-            masked = elastic(**given)
-        small = elastic.extract(chain)
-        torch.testing.assert_close(small(**given), masked, atol=1e-5, rtol=0)
-    assert parameters(small.architecture) == sum(p.numel() for p in small.parameters())
+        torch.testing.assert_close(elastic(**given), dense(**given), atol=1e-5, rtol=0)
+        for name, (chain, trunk) in dimensions(elastic.architecture).items():
+            with elastic.active(chain, trunk):
+                masked = elastic(**given)
+            small = elastic.extract(chain, trunk)
+            torch.testing.assert_close(small(**given), masked, atol=1e-5, rtol=0, msg=name)
+            count = sum(p.numel() for p in small.parameters())
+            assert count == parameters(small.architecture), name
+            small.save_pretrained(tmp_path / name)
+            again = load(tmp_path / name).encoder
+            assert torch.equal(again(**given), small(**given)), name
+            assert not torch.equal(masked, dense(**given)), name

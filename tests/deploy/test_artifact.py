@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from deploy import run_template
 from deploy.artifact import Artifact, write_artifact
 from deploy.encoder import Encoder
 from deploy.exporters import export_variant
 from deploy.tokens import load_tokenizer
 from deploy.workload import Workload
 from devices.errors import ArtifactError, ModelError, UsageError
+from devices.runtimes import RUNTIMES
 from devices.target import Target
 
 REPORTS = {
@@ -213,6 +215,17 @@ def test_run_script_stands_alone(
     assert (timing["runs"], timing["batch"], timing["length"]) == (2, 2, 6)
     assert timing["p50_ms"] > 0
     artifact.check_hashes()  # running leaves nothing behind
+
+
+def test_run_script_has_a_loader_for_every_runtime() -> None:
+    assert {*run_template.RUNTIMES} == {*RUNTIMES}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_run_script_for_a_gpu_says_that_there_is_none(tmp_path: Path, write: Write) -> None:
+    done = run_script(write(tmp_path / "a", "torch-cuda"), "text", block=",".join(ROOMS))
+    assert done.returncode == 1
+    assert "for an NVIDIA GPU" in done.stderr
 
 
 def test_run_script_with_pairs_and_cut_texts(

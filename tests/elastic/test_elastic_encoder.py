@@ -148,5 +148,5 @@ def test_a_chain_of_another_encoder_is_refused(elastic, wrong) -> None:
 
 
 def test_importance_of_another_encoder_is_refused(encoder) -> None:
-    with pytest.raises(UsageError, match="one value per head"):
+    with pytest.raises(UsageError, match="one value per unit"):
         ElasticEncoder(encoder, [np.ones(3)])

@@ -57,6 +57,19 @@ def test_the_first_unit_to_go_is_the_cheapest(seed: int) -> None:
     assert found.errors[1] == pytest.approx(min(every), abs=2e-3)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_units_that_go_at_one_level_go_one_by_one(seed: int) -> None:
+    weight, inputs = problem(12, 1, seed)
+    inputs[:, 3] = inputs[:, 1] + 0.01 * inputs[:, 2]
+    gram = inputs.T @ inputs / len(inputs)
+    once, each = (
+        eliminate(weight, gram, 12, (12, 7, 3)),
+        eliminate(weight, gram, 12, range(12, 2, -1)),
+    )
+    assert {*once.order[7:]} == {*each.order[7:]}
+    assert {*once.order[3:]} == {*each.order[3:]}
+
+
 def test_of_twins_one_goes_first_and_costs_nothing() -> None:
     weight, inputs = problem(4, 1, 0)
     inputs[:, 3] = inputs[:, 1]

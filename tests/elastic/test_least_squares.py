@@ -12,10 +12,12 @@ from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
+from elastic.importance.stream import stream_fisher
 from elastic.outputs import divergence
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.space import SearchSpace
 from elastic.tensors import tensors
+from elastic.trunk import Trunk
 
 
 def many(count: int, seed: int) -> list[Arrays]:
@@ -118,3 +120,13 @@ def test_one_short_text_cannot_blow_it_up(encoder: Encoder) -> None:
 def test_no_batches_are_refused(encoder: Encoder) -> None:
     with pytest.raises(UsageError, match="at least one batch"):
         reconstruct(encoder, encoder, encoder.architecture.operators, [])
+
+
+def test_a_smaller_hidden_size_is_made_up_for(encoder: Encoder) -> None:
+    worth = stream_fisher(encoder, many(8, 0))
+    elastic = ElasticEncoder(encoder, stream=worth)
+    chain, trunk = encoder.architecture.operators, Trunk(hidden=28)
+    cut, refitted = elastic.extract(chain, trunk), elastic.extract(chain, trunk)
+    reconstruct(elastic.dense, refitted, chain, many(12, 0))
+    unseen = many(6, 1)
+    assert loss(encoder, refitted, unseen) < 0.7 * loss(encoder, cut, unseen)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from devices.errors import UsageError
-from elastic.space import SearchSpace, chain_text, size_of
+from elastic.space import SearchSpace, chain_text, is_part, size_of
 
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=100))
 
@@ -103,4 +103,24 @@ def test_importing_needs_no_torch() -> None:
 def test_chain_text() -> None:
     space = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
     chain = space.chain((1, len(space.choices[1]) - 1, 0, 0))
-    assert chain_text(chain) == ["A3", "-", "A4", "F256"]
+    assert chain_text(chain, space.base) == ["A3", "-", "A4", "F256"]
+
+
+def test_heads_may_be_smaller() -> None:
+    space = SearchSpace.around(uniform(1, 64, 4, 256, vocabulary=50), head_sizes=(8, 16, 32))
+    attention = space.choices[0]
+    assert [op and (op.heads, op.head_dim) for op in attention[:5]] == [
+        (4, 16), (3, 16), (4, 8), (2, 16), (3, 8),
+    ]  # fmt: skip
+    assert attention[-1] is None
+    assert all(is_part(op, attention[0]) for op in attention)
+    assert not is_part(attention[2], attention[1])
+    assert chain_text(space.chain((2, 0)), space.base) == ["A4x8", "F256"]
+    assert SearchSpace.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+
+def test_heads_with_rotary_positions_keep_their_size() -> None:
+    base = Architecture(50, 64, (Attention(4, 16, rotary=1e4),))
+    space = SearchSpace.around(base, head_sizes=(8,))
+    assert space == SearchSpace.around(base)
+    assert not is_part(Attention(4, 8, rotary=1e4), base.operators[0])
