@@ -2,8 +2,8 @@
 
 Every method is given the same unlabelled batches, the same measured latencies and the same budget.
 
-- `ours`: per-example Fisher order, measured error of every module at every size, exact knapsack,
-  bottom-up least squares.
+- `ours`: order by elimination, error of every module at every size with its weights refitted, exact
+  knapsack, bottom-up least squares.
 - `magnitude`: the units of least weight norm go, wherever they are.
 - `uniform`: DynaBERT (Hou et al. 2020, arXiv 2004.04037): one width fraction for all layers, units in
   the order of its first-order importance (rewiring).
@@ -27,6 +27,7 @@ from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance import IMPORTANCES
 from elastic.masks import gathering
+from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.knapsack import cheapest, decode
 from elastic.search.sensitivity import module_errors
@@ -84,8 +85,8 @@ def make_methods(
         return found
 
     def ours() -> tuple[ElasticEncoder, Choose]:
-        elastic = ElasticEncoder(dense, score("fisher"))
-        return elastic, by_errors(module_errors(elastic, space, search))
+        elastic, database = eliminated(dense, batches, seed=seed)
+        return elastic, by_errors(module_errors(elastic, space, search, database))
 
     def ranked(name: str) -> Callable[[], tuple[ElasticEncoder, Choose]]:
         def make() -> tuple[ElasticEncoder, Choose]:

@@ -123,7 +123,7 @@ class Bench:
             kept: list[dict[str, Any]] = json.loads(path.read_text())
             return kept
         batches = self._calibration("train", seed)
-        search = self._calibration("search", seed, EXAMPLES // 2)
+        search = self._calibration("search", seed, EXAMPLES // 8)
         methods = make_methods(self.dense, self.space, batches, search, seed)
         rows = []
         for (method, speedup), (choice, ratio) in self._fit(methods, seed).items():

@@ -21,19 +21,19 @@ from deploy.encoder import Encoder
 from devices.files import write_json
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
-from elastic.importance import IMPORTANCES
 from elastic.recipes.distil import Lesson, distil
+from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.deployment import Deployment
 from elastic.search.knapsack import front
 from elastic.search.loop import Cut, cut_to_budgets
-from elastic.search.sensitivity import kl, module_errors
+from elastic.search.sensitivity import kl, module_errors, sub_network
 from elastic.space import WIDTH_STEP, Chain, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
-IMPORTANCE_EXAMPLES = 512
-SENSITIVITY_EXAMPLES = 256
-RECONSTRUCTION_EXAMPLES = 512
+CALIBRATION_EXAMPLES = 512
+ERROR_EXAMPLES = 64
+FRONT_EXAMPLES = 256
 FRONT_POINTS = 8
 
 
@@ -49,7 +49,8 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     setting.task.check_fits(dense.architecture)
     predictors = ensure_predictors(setting)
     space = make_space(setting, predictors)
-    elastic, errors = make_elastic(setting, space)
+    elastic, database = make_elastic(setting)
+    errors = make_errors(setting, elastic, space, database)
     deployment = Deployment(
         elastic,
         space,
@@ -66,7 +67,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     cuts = cut_to_budgets(
         deployment, errors, predictors, setting.budgets, rounds=setting.rounds, warn=warn
     )
-    evaluated = evaluate_front(setting, elastic, space, errors, cuts)
+    evaluated = evaluate_front(setting, elastic, database, space, errors, cuts)
     for cut in cuts:
         for sentence in doubts(cut, errors, predictors[cut.budget.target]):
             warn(f"{cut.budget.text}: {sentence}")
@@ -129,30 +130,38 @@ def doubts(cut: Cut, errors: Errors, predictor: LatencyPredictor) -> list[str]:
     return found
 
 
-def make_elastic(setting: Setting, space: SearchSpace) -> tuple[ElasticEncoder, Errors]:
-    """The elastic encoder in importance order, and the error of every module's every choice.
+def make_elastic(setting: Setting) -> tuple[ElasticEncoder, Database]:
+    """The elastic encoder in the order of elimination, and what its sub-layers could be, from texts of
+    the train split without their labels."""
+    with progress("order of heads and neurons"):
+        batches = setting.task.batches("train", limit=CALIBRATION_EXAMPLES)
+        return eliminated(setting.model.encoder, batches, seed=setting.seed)
 
-    Both come from unlabelled text: importance from the train split, errors from the search split.
-    """
-    dense, task = setting.model.encoder, setting.task
-    with progress("importance of heads and neurons"):
-        batches = task.batches("train", limit=IMPORTANCE_EXAMPLES)
-        importance = IMPORTANCES.get("fisher")(dense, batches, seed=setting.seed)
-        elastic = ElasticEncoder(dense, importance)
+
+def make_errors(
+    setting: Setting, elastic: ElasticEncoder, space: SearchSpace, database: Database
+) -> Errors:
+    """The error of every module's every choice, from texts of the search split without their labels."""
     kept = setting.run.work / "errors.json"
     if kept.exists():
-        return elastic, [np.asarray(row) for row in json.loads(kept.read_text())]
-    batches = task.batches("search", limit=SENSITIVITY_EXAMPLES)
+        return [np.asarray(row) for row in json.loads(kept.read_text())]
+    batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
     with progress("error of every module at every size") as advance:
-        errors = module_errors(elastic, space, batches, progress=advance)
+        errors = module_errors(elastic, space, batches, database, progress=advance)
     write_json(kept, [row.tolist() for row in errors])
-    return elastic, errors
+    return errors
 
 
 def evaluate_front(
-    setting: Setting, elastic: ElasticEncoder, space: SearchSpace, errors: Errors, cuts: list[Cut]
+    setting: Setting,
+    elastic: ElasticEncoder,
+    database: Database,
+    space: SearchSpace,
+    errors: Errors,
+    cuts: list[Cut],
 ) -> list[dict[str, Any]]:
-    """Loss and score on the search split of every network measured, and along each front."""
+    """Loss and score on the search split of every network measured, and along each front, each
+    sub-layer refitted by itself."""
     tables = {cut.budget.target: cut.table for cut in cuts}
     sources = {tuple(space.dense): "dense"}
     for table in tables.values():
@@ -160,19 +169,19 @@ def evaluate_front(
             sources.setdefault(tuple(map(int, choice)), "front")
     for cut in cuts:
         sources.update({step.choice: "budget" for step in cut.rounds})
-    batches = setting.task.batches("search", limit=SENSITIVITY_EXAMPLES)
+    batches = setting.task.batches("search", limit=FRONT_EXAMPLES)
     reference = setting.task.answers(predict_with(setting.model.encoder), "search")
     rows = []
     with progress("evaluating the fronts") as advance:
         for done, (choice, source) in enumerate(sources.items()):
             chain = space.chain(choice)
-            with elastic.active(chain):
+            with sub_network(elastic, chain, database):
                 scores = setting.task.evaluate(predict_with(elastic), "search", reference)
             found = headline(scores)
             rows.append(
                 {
                     "chain": chain_text(chain, space.base),
-                    "kl": kl(elastic, chain, batches),
+                    "kl": kl(elastic, chain, batches, database),
                     "score": found[1] if found and setting.task.labelled else None,
                     "ms": {
                         str(t): interval_json(table.predict(choice)) for t, table in tables.items()
@@ -229,6 +238,6 @@ def _refitted(setting: Setting, elastic: ElasticEncoder, chain: Chain, name: str
     student = elastic.extract(chain)
     if chain != elastic.architecture.operators:
         with progress(f"refitting {name}"):
-            batches = setting.task.batches("train", limit=RECONSTRUCTION_EXAMPLES)
+            batches = setting.task.batches("train", limit=CALIBRATION_EXAMPLES)
             reconstruct(elastic.dense, student, chain, batches)
     return student

@@ -9,43 +9,63 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import torch
+from torch import nn
 
 from deploy.architecture import Attention, Operator
 from deploy.encoder import Encoder
+from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.masks import gathering
 from elastic.reconstruction.elimination import columns_of, damped, eliminate, refit
-from elastic.reconstruction.moments import Moments
-from elastic.space import size_of
+from elastic.reconstruction.moments import Moments, second_moments
+from elastic.space import Chain, size_of
 
 Array = np.ndarray[Any, Any]
 FEW = 32  # units that go one by one
+LEVELS = 13  # at which more are refitted exactly, from all to a sixteenth
 
 
-def worth_by_elimination(encoder: Encoder, moments: Sequence[Moments]) -> list[Array]:
-    """Per position what each unit is worth, by rank: float64 [heads] or [width].
+def eliminated(
+    dense: Encoder, batches: Sequence[Arrays], *, seed: int = 0
+) -> tuple[ElasticEncoder, Database]:
+    """``dense`` with its units in the order of their elimination, and the database of its sub-layers.
 
-    Units are eliminated level by level with the others refitted (elastic.reconstruction.elimination),
-    errors of what the sub-layer adds being weighed by the curvature of the loss: tr(G Δ H Δᵀ), the
-    Kronecker-factored Hessian of Martens & Grosse 2015 (arXiv 1503.05671).
+    Args:
+        batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
+
+    Raises UsageError where there is no batch.
     """
-    pairs = zip(encoder.operators, encoder.architecture.operators, moments, strict=True)
-    return [_ranks(gathering(layer), size_of(operator), m) for layer, operator, m in pairs]
+    moments = second_moments(dense, batches, seed=seed)
+    pairs = list(zip(map(gathering, dense.operators), dense.architecture.operators, strict=True))
+    orders = [
+        _order(linear, size_of(operator), m)
+        for (linear, operator), m in zip(pairs, moments, strict=True)
+    ]
+    # The place of a unit in the order, turned round, is what it is worth.
+    elastic = ElasticEncoder(dense, [-np.argsort(order) for order in orders])
+    ordered = [
+        m.reordered(columns_of(order, linear.in_features // len(order)))
+        for (linear, _), order, m in zip(pairs, orders, moments, strict=True)
+    ]
+    return elastic, Database(elastic, ordered)
 
 
-def _ranks(linear: torch.nn.Linear, units: int, moments: Moments) -> Array:
+def _order(linear: nn.Linear, units: int, moments: Moments) -> Array:
+    """The units, the last to go first.
+
+    They are eliminated with the others refitted (elastic.reconstruction.elimination), the error of what
+    the sub-layer adds being weighed by the curvature of the loss: tr(G Δ H Δᵀ), the Kronecker-factored
+    Hessian of Martens & Grosse 2015 (arXiv 1503.05671).
+    """
     root = scipy.linalg.cholesky(damped(moments.curvature), lower=True)
     weight = root.T @ linear.weight.detach().double().cpu().numpy()
-    found = eliminate(weight, moments.covariance, units, _levels(units))
-    ranks = np.empty(units)
-    ranks[found.order] = np.arange(units, 0, -1)
-    return ranks
+    return eliminate(weight, moments.covariance, units, _levels(units))
 
 
 def _levels(units: int) -> list[int]:
     if units <= FEW:
         return list(range(units, 0, -1))
-    return sorted({int(size) for size in np.geomspace(units, units / 16, 13)}, reverse=True)
+    return sorted({int(size) for size in np.geomspace(units, units / 16, LEVELS)}, reverse=True)
 
 
 class Database:
@@ -58,33 +78,66 @@ class Database:
     def __init__(self, elastic: ElasticEncoder, moments: Sequence[Moments]) -> None:
         self._linears = [gathering(layer) for layer in elastic.dense.operators]
         self._operators = elastic.architecture.operators
+        self._curvatures = [m.curvature for m in moments]
         self._grams = [damped(m.gram) for m in moments]
-        self._targets = [
-            np.column_stack([linear.weight.detach().double().cpu(), linear.bias.detach().cpu()])
-            @ gram
-            for linear, gram in zip(self._linears, self._grams, strict=True)
-        ]
+        self._weights = [_joined(linear) for linear in self._linears]
+        pairs = zip(self._weights, self._grams, strict=True)
+        self._targets = [weight @ gram for weight, gram in pairs]
 
     @contextmanager
-    def fitted(self, position: int, operator: Operator) -> Iterator[None]:
-        """Weights that are best with what ``operator`` keeps of the sub-layer, while the block runs."""
-        linear, gram = self._linears[position], self._grams[position]
-        before = linear.weight.detach().clone(), linear.bias.detach().clone()
-        columns = _columns(self._operators[position], operator, linear.in_features)
-        found = refit(self._targets[position], gram, np.append(columns, len(gram) - 1))
+    def fitted(self, chain: Chain) -> Iterator[None]:
+        """The weights that are best with what ``chain`` keeps of each sub-layer, while the block runs."""
+        before = {}
         try:
-            with torch.no_grad():
-                linear.weight[:, columns] = torch.from_numpy(found[:, :-1]).to(linear.weight)
-                linear.bias.copy_(torch.from_numpy(found[:, -1]))
+            for place, operator in enumerate(chain):
+                if operator is not None and operator != self._operators[place]:
+                    before[place] = self._weights_with(place, operator)
             yield
         finally:
-            with torch.no_grad():
-                linear.weight.copy_(before[0])
-                linear.bias.copy_(before[1])
+            for place, (weight, bias) in before.items():
+                _write(self._linears[place], weight, bias)
+
+    def errors(self, position: int, operators: Sequence[Operator]) -> Array:
+        """½ tr(G Δ H Δᵀ) of every one of ``operators`` at ``position``, with its weights refitted.
+
+        To a factor that the sub-layers' tokens have in common, and their correlation, the divergence
+        from the dense encoder in nats.
+        """
+        target, curvature = self._targets[position], self._curvatures[position]
+        whole = np.sum(curvature * (target @ self._weights[position].T))
+        found = []
+        for operator in operators:
+            columns = self._columns(position, operator)
+            fitted = refit(target, self._grams[position], columns)
+            found.append(0.5 * (whole - np.sum(curvature * (target[:, columns] @ fitted.T))))
+        return np.maximum(found, 0.0)
+
+    def _weights_with(self, position: int, operator: Operator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put the weights refitted for ``operator`` in place; returns those that were there."""
+        linear, columns = self._linears[position], self._columns(position, operator)
+        before = linear.weight.detach().clone(), linear.bias.detach().clone()
+        found = refit(self._targets[position], self._grams[position], columns)
+        weight = before[0].clone()
+        weight[:, columns[:-1]] = torch.from_numpy(found[:, :-1]).to(weight)
+        _write(linear, weight, torch.from_numpy(found[:, -1]))
+        return before
+
+    def _columns(self, position: int, operator: Operator) -> Array:
+        """The inputs of a sub-layer's last linear layer that ``operator`` keeps, and the constant."""
+        inputs = self._linears[position].in_features
+        inner = inputs // size_of(self._operators[position])
+        kept = operator.head_dim if isinstance(operator, Attention) else inner
+        columns = columns_of(np.arange(size_of(operator)), inner).reshape(-1, inner)
+        return np.append(columns[:, :kept].ravel(), inputs)
 
 
-def _columns(dense: Operator, operator: Operator, inputs: int) -> Array:
-    """Those of the ``inputs`` of a sub-layer's last linear layer that ``operator`` keeps."""
-    inner = inputs // size_of(dense)
-    kept = operator.head_dim if isinstance(operator, Attention) else inner
-    return columns_of(np.arange(size_of(operator)), inner).reshape(-1, inner)[:, :kept].ravel()
+def _joined(linear: nn.Linear) -> Array:
+    """Weight and bias side by side: float64 [out, in + 1]."""
+    parts = linear.weight.detach().cpu(), linear.bias.detach().cpu()
+    return np.column_stack([part.double().numpy() for part in parts])
+
+
+def _write(linear: nn.Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)

@@ -14,7 +14,6 @@ that may go.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,25 +23,9 @@ from devices.errors import UsageError
 
 Array = np.ndarray[Any, Any]
 
-DAMPING = (
-    1e-4  # of the mean of the diagonal: what a rank-deficient calibration set does not determine
-)
+# Of the mean of the diagonal: what a rank-deficient calibration set does not determine.
+DAMPING = 1e-4
 CANDIDATES = 2  # times as many units as go at a level are looked at within it
-
-
-@dataclass(frozen=True, eq=False)
-class Elimination:
-    """The units of one layer in the order in which they are worth keeping.
-
-    Attributes:
-        order: [units], the last to go first.
-        sizes: kept units per level, falling, the first is all.
-        errors: per level, E‖W x − W_R x_R‖² over E‖W x‖²: 0 with all units kept, 1 with none.
-    """
-
-    order: Array
-    sizes: tuple[int, ...]
-    errors: Array
 
 
 def damped(gram: Array) -> Array:
@@ -58,32 +41,28 @@ def damped(gram: Array) -> Array:
     return gram.astype(np.float64) + (DAMPING * scale or 1.0) * np.eye(len(gram))
 
 
-def eliminate(weight: Array, gram: Array, units: int, sizes: Sequence[int]) -> Elimination:
-    """Remove units of least worth, level by level.
+def eliminate(weight: Array, gram: Array, units: int, sizes: Sequence[int]) -> Array:
+    """The units in the order in which they are worth keeping, the last to go first: int64 [units].
 
     Args:
         weight: [out, units * inner] of the layer that reads the units.
         gram: [units * inner] squared, E[x xᵀ] of its inputs.
-        sizes: units to keep per level, falling; 0 is allowed.
+        sizes: units that are left at each level, falling; what is left at the last is ordered by worth.
 
     Raises:
         UsageError: a Gram matrix of other than finite numbers.
     """
-    weight, gram = weight.astype(np.float64), damped(gram)
+    gram = damped(gram)
     inner = weight.shape[1] // units
-    target = weight @ gram  # [out, in]
-    whole = float(np.sum(target * weight))
+    target = weight.astype(np.float64) @ gram  # [out, in]
     kept = np.arange(units)
     gone: list[int] = []  # the first to go first
-    errors = []
     for size in sizes:
         if size < len(kept):
             going = _going(target, gram, kept, inner, len(kept) - size)
             gone += kept[going].tolist()
             kept = np.delete(kept, going)
-        errors.append(_error(target, gram, kept, inner, whole))
-    order = np.array([*_by_worth(target, gram, kept, inner), *reversed(gone)])
-    return Elimination(order, tuple(sizes), np.array(errors))
+    return np.array([*_by_worth(target, gram, kept, inner), *reversed(gone)], dtype=np.int64)
 
 
 def refit(target: Array, gram: Array, columns: Array) -> Array:
@@ -112,32 +91,37 @@ def _going(target: Array, gram: Array, kept: Array, inner: int, count: int) -> A
     weight = target[:, kept] @ inverse
     scores = np.square(weight).sum(0) / inverse.diagonal()
     some = np.argsort(scores, kind="stable")[: CANDIDATES * count]
-    return some[_one_by_one(inverse[np.ix_(some, some)], weight[:, some].T.copy(), count)]
+    return some[
+        _one_by_one(inverse[np.ix_(some, some)], weight[:, some].T @ weight[:, some], count)
+    ]
 
 
-def _one_by_one(inverse: Array, weight: Array, count: int) -> Array:
+def _one_by_one(inverse: Array, products: Array, count: int) -> Array:
     """The units of least worth, each with the others refitted after those before it.
 
+    Every removal changes the inverse of the Gram matrix by a matrix of rank one, and the products of
+    weights by one of rank two; of both only the row of the unit that goes is ever made.
+
     Args:
-        inverse: [units, units] of the Gram matrix; it becomes ``inverse - downs @ downs.T``.
-        weight: [units, out], changed in place.
+        inverse: [units, units] of the Gram matrix. products: [units, units] of the weights' columns.
     """
-    downs = np.zeros((len(weight), count))
-    diagonal = inverse.diagonal().copy()
-    norms = np.square(weight).sum(1)
+    downs, shares, rows = (np.zeros((len(inverse), count), order="F") for _ in range(3))
+    diagonal, norms = inverse.diagonal().copy(), products.diagonal().copy()
     gone: list[int] = []
     for number in range(count):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            worth = norms / diagonal
+        worth = norms / np.maximum(diagonal, np.finfo(float).tiny)
         worth[gone] = np.inf
         unit = int(np.argmin(worth))
-        gone.append(unit)
-        row = inverse[unit] - downs[:, :number] @ downs[unit, :number]
-        share = row / row[unit]
-        norms += share * (share * norms[unit] - 2 * (weight @ weight[unit]))
-        weight -= np.outer(share, weight[unit])
-        downs[:, number] = row / np.sqrt(row[unit])
+        down, share, row = (values[:, :number] for values in (downs, shares, rows))
+        inverted = inverse[unit] - down @ down[unit]
+        squares = row[gone, range(number)]
+        product = products[unit] - row @ share[unit] - share @ (row[unit] - squares * share[unit])
+        shares[:, number] = inverted / inverted[unit]
+        downs[:, number] = inverted / np.sqrt(inverted[unit])
+        rows[:, number] = product
+        norms += shares[:, number] * (shares[:, number] * product[unit] - 2 * product)
         diagonal -= np.square(downs[:, number])
+        gone.append(unit)
     return np.array(gone)
 
 
@@ -165,12 +149,3 @@ def _by_worth(target: Array, gram: Array, kept: Array, inner: int) -> list[int]:
         return [int(unit) for unit in kept]
     scores = _scores(target, gram, kept, inner)
     return [int(unit) for unit in kept[np.argsort(-scores, kind="stable")]]
-
-
-def _error(target: Array, gram: Array, kept: Array, inner: int, whole: float) -> float:
-    if not len(kept):
-        return 1.0
-    columns = columns_of(kept, inner)
-    fitted = refit(target, gram, columns)
-    explained = float(np.sum(fitted * target[:, columns]))
-    return float(np.clip(1 - explained / whole, 0.0, 1.0)) if whole > 0 else 0.0

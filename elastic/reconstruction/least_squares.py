@@ -8,7 +8,8 @@ give, x its residual stream, and t the dense encoder's sum before the LayerNorm 
 so that a sub-layer also makes up for what the cuts before it did to the residual stream (K-prune, Park et
 al. 2023, arXiv 2308.03449, equation 8), with a ridge towards the weights that it has, where K-prune
 has none and a rank-deficient calibration set blows up. Where nothing mixes tokens any more the head reads
-the first token alone, and only its rows count. Padding never does.
+the first token alone, and only its rows count. Padding never does. After that a LayerNorm that comes last
+is refitted, each dimension by itself.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from elastic.space import Chain
 from elastic.tensors import evaluating, tensors
 
 RIDGE = 1e-2  # of the mean of the Gram matrix's diagonal
+ROUNDS = 2  # each with a ridge towards the weights of the one before
 
 
 @dataclass
@@ -47,10 +49,8 @@ class _Batch:
     real: Tensor
 
 
-def reconstruct(
-    dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays], norms: bool = True
-) -> None:
-    """Refit ``student``, the sub-network ``chain`` of ``dense``, in place.
+def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays]) -> None:
+    """Refit ``student``, the sub-network ``chain`` of ``dense``, in place, in two rounds.
 
     Args:
         batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
@@ -60,6 +60,11 @@ def reconstruct(
     """
     if not batches:
         raise UsageError("Reconstruction needs at least one batch of examples; none was given.")
+    for _ in range(ROUNDS):
+        _reconstruct(dense, student, chain, batches)
+
+
+def _reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays]) -> None:
     kept = iter(enumerate(student.operators))
     shared = _shared(student.architecture.shares)
     reads_all = last_mixing(dense.architecture)
@@ -80,7 +85,7 @@ def reconstruct(
                 for chosen in rows:
                     chosen[:, 1:] = False
             _refit(own, under_way, targets, rows)
-            if norms and not isinstance(own, ProjectionLayer) and not own.pre:
+            if not isinstance(own, ProjectionLayer) and not own.pre:
                 _refit_norm(own, under_way, rows)
             _student_step(own, under_way)
 

@@ -33,6 +33,11 @@ class Moments:
     gram: Array
     curvature: Array
 
+    def reordered(self, columns: Array) -> Moments:
+        """With what the units give in the order of ``columns``."""
+        index = np.append(columns, len(self.gram) - 1)
+        return Moments(self.gram[np.ix_(index, index)], self.curvature)
+
     @property
     def covariance(self) -> Array:
         """Of what the units give, [inputs] squared: what a free bias leaves to explain."""

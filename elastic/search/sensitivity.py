@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from elastic.space import Chain, SearchSpace, is_part
 from elastic.tensors import tensors
 
 Progress = Callable[[int, int], None]
+LEAST = 1e-12  # nats, so that logarithms are of something
 
 
 def module_errors(
@@ -37,24 +38,58 @@ def module_errors(
 
     Args:
         batches: int64 arrays [batch, sequence] as Task.batches gives them.
-        database: with it every smaller module has its weights refitted.
+        database: with it every smaller module has its weights refitted, and only some sizes of each are
+            measured: what its second moments say of the others is scaled to those.
         progress: called with (done, total).
 
     Raises:
         UsageError: there is no batch.
     """
     _require(batches)
-    count = _examples(batches)
     found = []
     with torch.inference_mode():
         under_way = [_begin(elastic, batch) for batch in batches]
         for position, some in enumerate(space.choices):
-            errors = _errors_at(elastic, space, position, under_way, database)
-            found.append(_monotone(some, errors / count))
+            levels = list(range(1, len(some))) if database is None else anchors(some)
+            errors = _measured(elastic, space, position, levels, under_way, database)
+            errors /= _examples(batches)
+            if database is not None:
+                kept = [operator for operator in some if operator is not None]
+                errors = _along(database.errors(position, kept), levels, errors)
+            found.append(_monotone(some, errors))
             for dense in under_way:
                 dense.states = elastic.dense.operators[position](dense.states, dense.mask)
             if progress is not None:
                 progress(position + 1, len(space.choices))
+    return found
+
+
+def anchors(choices: Chain) -> list[int]:
+    """The choices that are measured at a position: a middle one, the smallest, and the dropped one."""
+    kept = len([operator for operator in choices if operator is not None])
+    return sorted({kept // 2, kept - 1, len(choices) - 1} - {0})
+
+
+def _along(
+    curve: np.ndarray[Any, Any], levels: Sequence[int], measured: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """Errors of all choices: those of ``levels`` as measured, between them along ``curve``.
+
+    The logarithm of measured over ``curve`` is interpolated in that of ``curve``, and constant outside.
+
+    Args:
+        curve: of the choices that are not dropped, which come first.
+        measured: of all choices, 0 where it was not measured.
+    """
+    found = measured.copy()
+    inside = [level for level in levels if level < len(curve)]
+    rest = [level for level in range(1, len(curve)) if level not in inside]
+    if not rest:
+        return found
+    logs = np.log(curve + LEAST)
+    inside.sort(key=lambda level: logs[level])
+    ratios = np.log(measured[inside] + LEAST) - logs[inside]
+    found[rest] = np.exp(logs[rest] + np.interp(logs[rest], logs[inside], ratios))
     return found
 
 
@@ -67,21 +102,38 @@ def _monotone(choices: Chain, errors: np.ndarray[Any, Any]) -> np.ndarray[Any, A
     return found
 
 
-def kl(elastic: ElasticEncoder, chain: Chain, batches: Sequence[Arrays]) -> float:
-    """Mean KL(dense ‖ sub) of one sub-network, in nats per example.
+@contextmanager
+def sub_network(
+    elastic: ElasticEncoder, chain: Chain, database: Database | None = None
+) -> Iterator[None]:
+    """Compute as the sub-network ``chain`` while the block runs, with ``database`` refitted."""
+    with ExitStack() as stack:
+        stack.enter_context(elastic.active(chain))
+        if database is not None:
+            stack.enter_context(database.fitted(chain))
+        yield
+
+
+def kl(
+    elastic: ElasticEncoder,
+    chain: Chain,
+    batches: Sequence[Arrays],
+    database: Database | None = None,
+) -> float:
+    """Mean KL(dense ‖ sub) of one sub-network, in nats per example; with ``database`` refitted.
 
     Raises UsageError where there is no batch.
     """
     _require(batches)
     total = 0.0
     with torch.inference_mode():
-        for batch in batches:
-            inputs = tensors(batch, elastic)
-            reference = elastic(**inputs).double()
-            with elastic.active(chain):
+        given = [tensors(batch, elastic) for batch in batches]
+        references = [elastic(**inputs).double() for inputs in given]
+        with sub_network(elastic, chain, database):
+            for inputs, reference in zip(given, references, strict=True):
                 outputs = elastic(**inputs).double()
-            real = inputs["attention_mask"]
-            total += float(divergence(elastic.architecture, reference, outputs, real).sum())
+                real = inputs["attention_mask"]
+                total += float(divergence(elastic.architecture, reference, outputs, real).sum())
     return max(0.0, total / _examples(batches))
 
 
@@ -105,26 +157,23 @@ def _begin(elastic: ElasticEncoder, batch: Arrays) -> _Dense:
     return _Dense(states, mask, inputs["attention_mask"], elastic(**inputs).double())
 
 
-def _errors_at(
+def _measured(
     elastic: ElasticEncoder,
     space: SearchSpace,
     position: int,
+    levels: Sequence[int],
     batches: Sequence[_Dense],
     database: Database | None,
 ) -> np.ndarray[Any, Any]:
-    """Divergence of every choice at one position, summed over the batches: [choices].
+    """Divergence of the choices ``levels`` at one position, summed over the batches: [choices].
 
     What comes before the position is dense, so only what comes from it on is computed.
     """
     errors = np.zeros(len(space.choices[position]))
     choice = list(space.dense)
-    for level in range(1, len(errors)):
+    for level in levels:
         choice[position] = level
-        operator = space.choices[position][level]
-        with ExitStack() as stack:
-            stack.enter_context(elastic.active(space.chain(choice)))
-            if database is not None and operator is not None:
-                stack.enter_context(database.fitted(position, operator))
+        with sub_network(elastic, space.chain(choice), database):
             for dense in batches:
                 outputs = _resume(elastic.dense, dense, position).double()
                 found = divergence(elastic.architecture, dense.outputs, outputs, dense.real)

@@ -10,11 +10,18 @@ from deploy.architecture import Architecture, Attention, FeedForward
 from deploy.encoder import Encoder
 from devices.errors import UsageError
 from elastic.elastic_encoder import ElasticEncoder
-from elastic.reconstruction.database import Database, worth_by_elimination
+from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.moments import second_moments
-from elastic.search.sensitivity import module_errors
-from elastic.space import SearchSpace
+from elastic.search.sensitivity import anchors, kl, module_errors
+from elastic.space import Chain, SearchSpace, resized, size_of
 from elastic.tensors import tensors
+
+
+@pytest.fixture
+def texts():
+    """Many more tokens than a feed-forward has units."""
+    ids = np.random.default_rng(0).integers(0, 40, (100, 12))
+    return [{"input_ids": ids, "attention_mask": 0 * ids + 1, "token_type_ids": 0 * ids}]
 
 
 def ffn_inputs(encoder: Encoder, batches, position: int) -> np.ndarray:
@@ -61,18 +68,23 @@ def test_no_batches_are_refused(encoder) -> None:
         second_moments(encoder, [])
 
 
-def test_a_twin_goes_before_what_nothing_replaces(make_encoder) -> None:
+def test_of_twins_one_is_kept_and_one_goes(make_encoder, texts) -> None:
     encoder = make_encoder()
-    ids = np.random.default_rng(0).integers(0, 40, (100, 12))
-    batches = [{"input_ids": ids, "attention_mask": 0 * ids + 1, "token_type_ids": 0 * ids}]
     layer = encoder.operators[1]
     with torch.no_grad():
         layer.up.weight[7], layer.up.bias[7] = layer.up.weight[3], layer.up.bias[3]
         layer.down.weight[:, [3, 7]] *= 3  # so that neither goes for its own sake
-    worth = worth_by_elimination(encoder, second_moments(encoder, batches))
-    assert [len(row) for row in worth] == [4, 48, 4, 48]
-    assert all(sorted(row) == list(range(1, len(row) + 1)) for row in worth)
-    assert min(worth[1][[3, 7]]) < 10 < max(worth[1][[3, 7]])
+        twin = layer.up.bias[3] = layer.up.bias[7] = 0.777
+    elastic, _ = eliminated(encoder, texts)
+    places = (elastic.dense.operators[1].up.bias == twin).nonzero().flatten().tolist()
+    assert places[0] < 24 < 40 < places[1]
+
+
+def test_what_is_eliminated_keeps_the_function(encoder, batches) -> None:
+    elastic, _ = eliminated(encoder, batches)
+    inputs = tensors(batches[0], encoder)
+    with torch.inference_mode():
+        torch.testing.assert_close(elastic(**inputs), encoder(**inputs), atol=1e-5, rtol=0)
 
 
 def test_refitted_weights_are_the_best_on_what_is_kept(encoder, batches) -> None:
@@ -84,7 +96,7 @@ def test_refitted_weights_are_the_best_on_what_is_kept(encoder, batches) -> None
     wanted = units @ before.double().numpy().T
     kept = np.column_stack([units[:, :20], np.ones(len(units))])
     best, *_ = np.linalg.lstsq(kept, wanted, rcond=None)
-    with database.fitted(1, FeedForward(20)), torch.no_grad():
+    with database.fitted(chain_with(encoder, 1, FeedForward(20))), torch.no_grad():
         found = units[:, :20] @ linear.weight[:, :20].double().numpy().T
         shift = (linear.bias - encoder.operators[1].down.bias).double().numpy()
     assert torch.equal(linear.weight, before)
@@ -92,31 +104,62 @@ def test_refitted_weights_are_the_best_on_what_is_kept(encoder, batches) -> None
     assert loss <= 1.05 * np.square(kept @ best - wanted).sum() + 1e-3 * np.square(wanted).sum()
 
 
+def chain_with(encoder: Encoder, position: int, operator: Attention | FeedForward) -> Chain:
+    chain = list(encoder.architecture.operators)
+    chain[position] = operator
+    return tuple(chain)
+
+
 def test_of_smaller_heads_the_first_dimensions_are_refitted(encoder, batches) -> None:
     elastic = ElasticEncoder(encoder)
     database = Database(elastic, second_moments(elastic.dense, batches))
     linear = elastic.dense.operators[0].output
     before = linear.weight.detach().clone()
-    with database.fitted(0, Attention(2, 5)):
+    with database.fitted(chain_with(encoder, 0, Attention(2, 5))):
         changed = (linear.weight != before).any(0).nonzero().flatten().tolist()
     assert changed == [*range(5), *range(8, 13)]
 
 
-def test_errors_are_smaller_with_refitted_weights(encoder, batches) -> None:
-    many = batches * 2
+def test_errors_are_those_of_the_weighted_least_squares(encoder, batches) -> None:
     elastic = ElasticEncoder(encoder)
-    space = SearchSpace.around(encoder.architecture, width_step=8)
-    database = Database(elastic, second_moments(elastic.dense, many))
-    plain = module_errors(elastic, space, many)
-    fitted = module_errors(elastic, space, many, database)
-    assert sum(row[1:-1].sum() for row in fitted) < 0.8 * sum(row[1:-1].sum() for row in plain)
-    for first, second in zip(plain, fitted, strict=True):
-        assert (first[0], first[-1]) == pytest.approx((second[0], second[-1]), rel=1e-3)
+    moments = second_moments(elastic.dense, batches)
+    database = Database(elastic, moments)
+    units = ffn_inputs(encoder, batches, 1)
+    linear = elastic.dense.operators[1].down
+    wanted = units @ linear.weight.detach().double().numpy().T
+    kept = np.column_stack([units[:, :20], np.ones(len(units))])
+    best, *_ = np.linalg.lstsq(kept, wanted, rcond=None)
+    apart = wanted - kept @ best
+    expected = 0.5 * np.sum(moments[1].curvature * (apart.T @ apart)) / len(units)
+    found = database.errors(1, [FeedForward(48), FeedForward(20)])
+    assert found[0] == pytest.approx(0.0, abs=0.01 * expected)
+    assert found[1] == pytest.approx(expected, rel=0.1)
 
 
-def test_operators_of_one_unit_have_moments_too(batches) -> None:
+def test_errors_along_the_curve_are_near_those_measured(encoder, texts) -> None:
+    elastic, database = eliminated(encoder, texts)
+    space = SearchSpace.around(encoder.architecture, width_step=4, head_sizes=(4,))
+    found = module_errors(elastic, space, texts, database)
+    for position, some in enumerate(space.choices):
+        for level, operator in enumerate(some):
+            chain = list(encoder.architecture.operators)
+            chain[position] = operator
+            error = kl(elastic, tuple(chain), texts, database)
+            if level in anchors(some):
+                assert found[position][level] >= 0.999 * error
+            assert 0.2 * error <= found[position][level] + 1e-4
+
+
+def test_refitted_modules_err_less(encoder, batches) -> None:
+    elastic, database = eliminated(encoder, batches)
+    for position in range(4):
+        dense = encoder.architecture.operators[position]
+        chain = chain_with(encoder, position, resized(dense, size_of(dense) // 2))
+        assert kl(elastic, chain, batches, database) < kl(elastic, chain, batches)
+
+
+def test_a_gated_feed_forward_alone_has_an_order(batches) -> None:
     torch.manual_seed(0)
     encoder = Encoder(Architecture(40, 32, (FeedForward(8, gated=True),), positions=16, labels=1))
-    assert [
-        len(row) for row in worth_by_elimination(encoder, second_moments(encoder, batches))
-    ] == [8]
+    elastic, _ = eliminated(encoder, batches)
+    assert elastic.architecture == encoder.architecture
