@@ -54,6 +54,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     seed = secrets.randbelow(2**16)
+    transformers.utils.logging.disable_progress_bar()
     print(machine())
     print(f"seed drawn at run time: {seed}")
     rows: list[Row] = []

@@ -55,6 +55,7 @@ def cost(around: str, precision: str) -> tuple[Row, dict[str, Any]]:
         print(f"    ms of one operator more: {operators}", flush=True)
     limit = SECONDS[around, precision]
     text = f"{done.seconds:.0f} s of {limit}, {done.peak / 1e9:.2f} GB"
+    print(f"    {text}", flush=True)
     met = done.seconds < limit and done.peak < BYTES
     return (f"profile of {around}, {precision}", text, met), done.result
 
