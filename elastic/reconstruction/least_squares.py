@@ -130,12 +130,13 @@ def _refit(
     cross = torch.zeros(width, linear.out_features, dtype=torch.float64)
     count = 0
     for batch, target, chosen in zip(batches, targets, rows, strict=True):
-        read = nn.functional.pad(_units(layer, linear, batch)[chosen].double(), (0, 1), value=1.0)
+        read = nn.functional.pad(_units(layer, linear, batch)[chosen], (0, 1), value=1.0)
         residual = 0.0 if isinstance(layer, ProjectionLayer) else batch.student[chosen]
         # A student with a smaller hidden size has the first dimensions of the dense stream.
-        wanted = (target[chosen][:, : linear.out_features] - residual).double()
-        gram += (read.T @ read).cpu()
-        cross += (read.T @ wanted).cpu()
+        wanted = target[chosen][:, : linear.out_features] - residual
+        # A batch's products are off by a millionth, which the ridge is far above; their sum is exact.
+        gram += (read.T @ read).double().cpu()
+        cross += (read.T @ wanted).double().cpu()
         count += len(read)
     before = torch.cat([linear.weight.T, linear.bias[None]]).double().cpu()
     scale = float(gram.diagonal()[:-1].mean()) or 1.0
