@@ -36,7 +36,7 @@ def fill_rest(
             wide[name] = wide[name][kept]
     with torch.no_grad():
         for name, parameter in small.named_parameters():
-            if name in wide:
+            if not name.startswith("operators."):
                 _fill(parameter, wide[name])
         if small.row_of is not None:
             small.row_of.copy_(rows)
