@@ -1,11 +1,12 @@
-"""Profiling: plan what to measure, measure it in one interleaved campaign, fit, keep."""
+"""Profiling: plan what to measure, measure it on all targets side by side, fit, keep."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from devices.errors import DeviceError, UsageError
 from devices.files import write_json
 from devices.target import Target
 from elastic.space import SearchSpace
-from predictors.operators import Stack, operator_table, plan_stacks
+from predictors.operators import Interval, Stack, operator_table, plan_stacks
 from predictors.planning import plan
 from predictors.predictor import LatencyPredictor
 from predictors.tiles import Probe, plan_probes
@@ -31,7 +32,8 @@ from profiler.statistics import paired_ratio
 from profiler.store import Store
 
 CAMPAIGN = "profile"
-PROBE_VISITS = 45  # in pairs right after each other, which tells 1 % on a busy machine
+PROBE_VISITS = 30  # in pairs right after each other, which tells 1 % on a busy machine
+STACK_VISITS = 10  # the operator table explains a profile and is not fitted to
 LEAST = 6  # encoders that a predictor is fitted to
 POOL = 400  # candidates that the D-optimal choice is made from
 # The embedding table is looked up row by row, so its size does not show in the latency; a small
@@ -41,30 +43,19 @@ USUAL = (6, 384, 12, 1536)  # MiniLM, whose operators are timed where no model i
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What to measure on every target.
+class _Part:
+    """Encoders that are measured side by side on every target.
 
     Attributes:
-        chosen: the encoders that predictors are fitted to.
-        probes: of the tile size. stacks: of single operators.
+        what: is done with them, as it is shown. campaign: they are kept under in the store.
+        visits, least: as :func:`~profiler.campaign.run_campaign` takes them.
     """
 
-    chosen: Sequence[Architecture]
-    probes: Sequence[Probe]
-    stacks: Sequence[Stack]
-
-    @property
-    def encoders(self) -> list[Architecture]:
-        """The chosen ones and those of stacks."""
-        stacks = (
-            encoder for stack in self.stacks for encoder in (stack.tall, stack.base) if encoder
-        )
-        return list(dict.fromkeys([*self.chosen, *stacks]))
-
-    @property
-    def pairs(self) -> list[Architecture]:
-        """The encoders of probes."""
-        return [encoder for probe in self.probes for encoder in (probe.narrow, probe.wide)]
+    what: str
+    campaign: str
+    encoders: Sequence[Architecture]
+    visits: int
+    least: int | None = None
 
 
 def candidates(around: Architecture | None, workload: Workload, seed: int) -> list[Architecture]:
@@ -107,7 +98,7 @@ def make_profiles(
     seed: int,
     thorough: bool = False,
 ) -> list[Profile]:
-    """Profile all targets in one interleaved campaign; goes on where an earlier call stopped.
+    """Profile all targets side by side; goes on where an earlier call stopped.
 
     Args:
         around: the model whose sub-networks are measured, or None for encoders of many shapes.
@@ -120,47 +111,56 @@ def make_profiles(
     chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
     dense = _trimmed(around or uniform(*USUAL), workload)
     probes, stacks = (plan_probes(dense), plan_stacks(dense)) if thorough else ([], [])
-    planned = _Plan(chosen, probes, stacks)
+    parts = [
+        _Part("measuring", CAMPAIGN, chosen, visits),
+        _Part("timing operators by", f"{CAMPAIGN}/operators", _stacked(stacks), STACK_VISITS),
+        # In rounds of their own, so short that the visits to a pair are never far apart.
+        _Part("probing tiles by", f"{CAMPAIGN}/tiles", _paired(probes), PROBE_VISITS, PROBE_VISITS),
+    ]
     with TemporaryDirectory(prefix="cutonce-profile-") as work:
-        exported = _export(targets, [*planned.encoders, *planned.pairs], Path(work), pool)
-
-        def jobs(encoders: Sequence[Architecture]) -> list[Job]:
-            return [Job(t, a, workload, exported[t, a]) for t in targets for a in encoders]
-
-        encoders, pairs = jobs(planned.encoders), jobs(planned.pairs)
-        with progress(f"measuring {len(encoders)} encoders on {len(targets)} target(s)") as advance:
-            measured = run_campaign(
-                encoders,
-                store=store,
-                campaign=CAMPAIGN,
-                seed=seed,
-                visits=visits,
-                starts=STARTS,
-                failed=_left_out,
-                progress=advance,
-            )
-        probed = _measure_probes(pairs, store, seed) if pairs else []
+        exported = _export(targets, [a for part in parts for a in part.encoders], Path(work), pool)
+        measured, stacked, paired = (
+            _measure(part, targets, workload, exported, store, seed) for part in parts
+        )
     profiles = []
     for target in targets:
-        found, paired = (
-            {m.architecture: m for m in campaign if m.target == target}
-            for campaign in (measured, probed)
-        )
-        judged = [_judged(probe, paired) for probe in planned.probes]
-        profiles.append(_fit(target, planned, found, judged, store))
+        table = operator_table(stacks, _took(target, stacked))
+        judged = [_judged(probe, target, paired) for probe in probes]
+        own = [m for m in measured if m.target == target]
+        profiles.append(_fit(target, own, judged, table, store))
     return profiles
 
 
-def _measure_probes(jobs: Sequence[Job], store: Store, seed: int) -> list[Measurement]:
-    """In rounds of their own, so short that the visits to a pair are never far apart."""
-    with progress(f"looking for the tile size with {len(jobs)} encoders") as advance:
+def _stacked(stacks: Iterable[Stack]) -> list[Architecture]:
+    both = (encoder for stack in stacks for encoder in (stack.tall, stack.base))
+    return list(dict.fromkeys(encoder for encoder in both if encoder is not None))
+
+
+def _paired(probes: Iterable[Probe]) -> list[Architecture]:
+    return [encoder for probe in probes for encoder in (probe.narrow, probe.wide)]
+
+
+def _measure(
+    part: _Part,
+    targets: Sequence[Target],
+    workload: Workload,
+    exported: Mapping[tuple[Target, Architecture], Path],
+    store: Store,
+    seed: int,
+) -> list[Measurement]:
+    if not part.encoders:
+        return []
+    jobs = [Job(t, a, workload, exported[t, a]) for t in targets for a in part.encoders]
+    title = f"{part.what} {len(part.encoders)} encoders on {len(targets)} target(s)"
+    with progress(title) as advance:
         return run_campaign(
             jobs,
             store=store,
-            campaign=f"{CAMPAIGN}/tiles",
+            campaign=part.campaign,
             seed=seed,
-            visits=PROBE_VISITS,
-            least=PROBE_VISITS,
+            visits=part.visits,
+            least=part.least,
+            starts=STARTS,
             failed=_left_out,
             progress=advance,
         )
@@ -184,14 +184,29 @@ def _export(
     return {key: files.path for key, files in zip(wanted, exported, strict=True)}
 
 
+def _took(target: Target, measured: Sequence[Measurement]) -> dict[Architecture, Interval]:
+    return {
+        m.architecture: (m.statistics.intrinsic, *m.statistics.interval)
+        for m in measured
+        if m.target == target
+    }
+
+
+def _judged(probe: Probe, target: Target, measured: Sequence[Measurement]) -> Probe:
+    """The probe with what it took; a pair that failed stays open."""
+    found = {m.architecture: m.taken for m in measured if m.target == target}
+    if not {probe.narrow, probe.wide} <= {*found}:
+        return probe
+    return replace(probe, ratio=paired_ratio(found[probe.narrow], found[probe.wide]))
+
+
 def _fit(
     target: Target,
-    planned: _Plan,
-    found: Mapping[Architecture, Measurement],
+    measured: Sequence[Measurement],
     probes: Sequence[Probe],
+    operators: Sequence[dict[str, Any]],
     store: Store,
 ) -> Profile:
-    measured = [found[encoder] for encoder in planned.chosen if encoder in found]
     if len(measured) < LEAST:
         raise DeviceError(
             f"Only {len(measured)} encoders could be measured on {target}, a profile needs {LEAST}; "
@@ -202,22 +217,9 @@ def _fit(
         [m.workload for m in measured],
         [m.statistics.intrinsic for m in measured],
     )
-    took = {a: (m.statistics.intrinsic, *m.statistics.interval) for a, m in found.items()}
     fingerprint = open_device(target.device).fingerprint()
     profile = Profile(
-        target,
-        fingerprint,
-        predictor,
-        tuple(measured),
-        tuple(probes),
-        tuple(operator_table(planned.stacks, took)),
+        target, fingerprint, predictor, tuple(measured), tuple(probes), tuple(operators)
     )
     write_json(profile_path(store, target, fingerprint), profile.to_json())
     return profile
-
-
-def _judged(probe: Probe, found: Mapping[Architecture, Measurement]) -> Probe:
-    """The probe with what it took; a pair that failed stays open."""
-    if not {probe.narrow, probe.wide} <= {*found}:
-        return probe
-    return replace(probe, ratio=paired_ratio(found[probe.narrow].taken, found[probe.wide].taken))

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,16 +77,18 @@ def _reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequen
             # A convolution's activation comes after its weights; weights that layers share stay as
             # they are, or each would need its own.
             if isinstance(own, SeparableConvolutionLayer) or place in shared:
-                _student_step(own, under_way)
+                for batch in under_way:
+                    batch.student = own(batch.student, batch.mask)
                 continue
-            rows = [batch.real.clone() for batch in under_way]
-            if position > reads_all:
-                for chosen in rows:
-                    chosen[:, 1:] = False
-            _refit(own, under_way, targets, rows)
-            if not isinstance(own, ProjectionLayer) and not own.pre:
-                _refit_norm(own, under_way, rows)
-            _student_step(own, under_way)
+            _refit(own, under_way, targets, _rows(under_way, position > reads_all))
+
+
+def _rows(batches: Sequence[_Batch], first: bool) -> list[Tensor]:
+    """[batch, sequence] per batch: the tokens that count, of which only the ``first`` may."""
+    rows = [batch.real.clone() for batch in batches]
+    for chosen in rows if first else []:
+        chosen[:, 1:] = False
+    return rows
 
 
 def _begin(dense: Encoder, student: Encoder, batch: Arrays) -> _Batch:
@@ -116,45 +117,67 @@ def _dense_step(layer: Layer, batch: _Batch) -> Tensor:
     return caught[0]
 
 
-def _student_step(layer: Layer, batches: Sequence[_Batch]) -> None:
-    for batch in batches:
-        batch.student = layer(batch.student, batch.mask)
+def _units(layer: Layer, batch: _Batch) -> Tensor:
+    """What the layer's units give on the student's states: [batch, sequence, inputs]."""
+    caught: list[Tensor] = []
+    handle = gathering(layer).register_forward_pre_hook(lambda _m, read: caught.append(read[0]))
+    try:
+        layer(batch.student, batch.mask)
+    finally:
+        handle.remove()
+    return caught[0]
 
 
 def _refit(
     layer: Layer, batches: Sequence[_Batch], targets: Sequence[Tensor], rows: Sequence[Tensor]
 ) -> None:
-    linear = gathering(layer)
+    """Refit the weights of ``layer`` and move the student's states past it."""
+    linear, adds = gathering(layer), not isinstance(layer, ProjectionLayer)
+    units = [_units(layer, batch) for batch in batches]
+    # A student with a smaller hidden size has the first dimensions of the dense stream.
+    wanted = [
+        target[..., : linear.out_features] - (batch.student if adds else 0.0)
+        for batch, target in zip(batches, targets, strict=True)
+    ]
+    _solve(linear, units, wanted, rows)
+    for batch, given in zip(batches, units, strict=True):
+        batch.student = linear(given) + (batch.student if adds else 0.0)
+    if adds and not layer.pre:
+        _refit_norm(layer.norm, batches, rows)
+        for batch in batches:
+            batch.student = layer.norm(batch.student)
+
+
+def _solve(
+    linear: nn.Linear, units: Sequence[Tensor], wanted: Sequence[Tensor], rows: Sequence[Tensor]
+) -> None:
     width = linear.in_features + 1
     gram = torch.zeros(width, width, dtype=torch.float64)
     cross = torch.zeros(width, linear.out_features, dtype=torch.float64)
     count = 0
-    for batch, target, chosen in zip(batches, targets, rows, strict=True):
-        read = nn.functional.pad(_units(layer, linear, batch)[chosen], (0, 1), value=1.0)
-        residual = 0.0 if isinstance(layer, ProjectionLayer) else batch.student[chosen]
-        # A student with a smaller hidden size has the first dimensions of the dense stream.
-        wanted = target[chosen][:, : linear.out_features] - residual
+    for given, target, chosen in zip(units, wanted, rows, strict=True):
+        read = nn.functional.pad(given[chosen], (0, 1), value=1.0)
         # A batch's products are off by a millionth, which the ridge is far above; their sum is exact.
         gram += (read.T @ read).double().cpu()
-        cross += (read.T @ wanted).double().cpu()
+        cross += (read.T @ target[chosen]).double().cpu()
         count += len(read)
     before = torch.cat([linear.weight.T, linear.bias[None]]).double().cpu()
     scale = float(gram.diagonal()[:-1].mean()) or 1.0
     ridge = RIDGE * scale * torch.eye(width, dtype=torch.float64)
     ridge[-1, -1] = 1e-9 * count  # the bias is free, as long as there is anything to fit it to
-    fitted = torch.linalg.solve(gram + ridge, cross + ridge @ before)
+    fitted = torch.cholesky_solve(cross + ridge @ before, torch.linalg.cholesky(gram + ridge))
     linear.weight.copy_(fitted[:-1].T)
     linear.bias.copy_(fitted[-1])
 
 
-def _refit_norm(layer: Layer, batches: Sequence[_Batch], rows: Sequence[Tensor]) -> None:
-    """Scale and shift of a LayerNorm that comes last: of every dimension the line from what it
-    normalises to the dense states behind it, with a ridge towards the scale that it has."""
-    norm = layer.norm
+def _refit_norm(norm: nn.LayerNorm, batches: Sequence[_Batch], rows: Sequence[Tensor]) -> None:
+    """Scale and shift of a LayerNorm that comes last, which the student's states are on their way to: of
+    every dimension the line from what it normalises to the dense states behind it, with a ridge towards
+    the scale that it has."""
     count = 0
     z1 = z2 = t1 = zt = torch.zeros(())
     for batch, chosen in zip(batches, rows, strict=True):
-        total = (batch.student + layer.added(batch.student, batch.mask))[chosen].double()
+        total = batch.student[chosen].double()
         z = nn.functional.layer_norm(total, total.shape[-1:], eps=norm.eps)
         t = batch.dense[chosen][:, : z.shape[-1]].double()
         z1, z2, t1, zt = z1 + z.sum(0), z2 + z.square().sum(0), t1 + t.sum(0), zt + (z * t).sum(0)
@@ -163,18 +186,3 @@ def _refit_norm(layer: Layer, batches: Sequence[_Batch], rows: Sequence[Tensor])
     scale = (zt - z1 * t1 / count + ridge * norm.weight) / (z2 - z1.square() / count + ridge)
     norm.weight.copy_(scale)
     norm.bias.copy_((t1 - scale * z1) / count)
-
-
-def _units(layer: Layer, linear: nn.Linear, batch: _Batch) -> Tensor:
-    """What the layer's units give on the student's states: [batch, sequence, inputs]."""
-    caught: list[Tensor] = []
-
-    def catch(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        caught.append(inputs[0])
-
-    handle = linear.register_forward_pre_hook(catch)
-    try:
-        layer(batch.student, batch.mask)
-    finally:
-        handle.remove()
-    return caught[0]
