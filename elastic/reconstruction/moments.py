@@ -40,9 +40,14 @@ class Moments:
 
     @property
     def covariance(self) -> Array:
-        """Of what the units give, [inputs] squared: what a free bias leaves to explain."""
-        sums = self.gram[:-1, -1]
-        return self.gram[:-1, :-1] - np.outer(sums, sums) / self.gram[-1, -1]
+        """Of what the units give, [inputs] squared: what a free bias leaves to explain.
+
+        Of a single token that is nothing but rounding, of either sign; as much as that is added, so that
+        the matrix is positive definite.
+        """
+        sums, own = self.gram[:-1, -1], self.gram[:-1, :-1]
+        rounding = np.finfo(float).eps * np.trace(own)
+        return own - np.outer(sums, sums) / self.gram[-1, -1] + rounding * np.eye(len(own))
 
 
 def second_moments(encoder: Encoder, batches: Sequence[Arrays], *, seed: int = 0) -> list[Moments]:
