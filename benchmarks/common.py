@@ -8,8 +8,9 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,14 @@ class Timed:
     Attributes:
         seconds: it took. peak: the largest memory of its process tree in bytes (proportional set size).
         code: it ended with. result: what it printed as JSON; None where it failed.
+        phases: what it said that it did, in order, and the seconds until the next.
     """
 
     seconds: float
     peak: float
     code: int
     result: Any
+    phases: list[tuple[str, float]]
 
 
 def machine() -> str:
@@ -45,15 +48,29 @@ def cutonce(*arguments: str) -> Timed:
     """Run a `cutonce` command with --json in a process of its own."""
     command = [sys.executable, "-m", "cutonce.cli", *arguments, "--json"]
     started, peak = time.monotonic(), 0.0
+    said: list[tuple[str, float]] = []
     with tempfile.TemporaryFile("w+") as answer:
-        with subprocess.Popen(command, stdout=answer) as child:
+        with subprocess.Popen(command, stdout=answer, stderr=subprocess.PIPE, text=True) as child:
+            follower = threading.Thread(target=follow, args=(child.stderr, said), daemon=True)
+            follower.start()
             while child.poll() is None:
                 peak = max(peak, memory(child.pid))
                 time.sleep(INTERVAL)
-        seconds = time.monotonic() - started
+            seconds = time.monotonic() - started
+            follower.join()
         answer.seek(0)
         text = answer.read()
-    return Timed(seconds, peak, child.returncode, json.loads(text) if text else None)
+    ends = [moment for _, moment in said[1:]] + [started + seconds]
+    phases = [(title, end - began) for (title, began), end in zip(said, ends, strict=True)]
+    return Timed(seconds, peak, child.returncode, json.loads(text) if text else None, phases)
+
+
+def follow(talk: Iterable[str], said: list[tuple[str, float]]) -> None:
+    """Pass on what a command says, and note when it begins with something."""
+    for line in talk:
+        print(line, end="", file=sys.stderr, flush=True)
+        if line.endswith("…\n"):
+            said.append((line.removesuffix(" …\n"), time.monotonic()))
 
 
 def memory(root: int) -> float:

@@ -40,7 +40,9 @@ def main() -> int:
         done = cutonce("demo", "--out", str(out), "--seed", str(seed))
     if done.code not in (0, 3):
         raise SystemExit(f"the demo failed with exit code {done.code}")
-    return verdict(judge(done), args.json, seed=seed, demo=done.result)
+    for title, seconds in done.phases:
+        print(f"{seconds:5.0f} s  {title}")
+    return verdict(judge(done), args.json, seed=seed, demo=done.result, phases=done.phases)
 
 
 def judge(done: Timed) -> list[Row]:

@@ -54,6 +54,8 @@ def cost(around: str, precision: str) -> tuple[Row, dict[str, Any]]:
         operators = ", ".join(f"{row['operator']} {row['ms']:.3f}" for row in made["operators"])
         print(f"    ms of one operator more: {operators}", flush=True)
     limit = SECONDS[around, precision]
+    phases = ", ".join(f"{title} {seconds:.0f} s" for title, seconds in done.phases)
+    print(f"    {phases}")
     text = f"{done.seconds:.0f} s of {limit}, {done.peak / 1e9:.2f} GB"
     print(f"    {text}", flush=True)
     met = done.seconds < limit and done.peak < BYTES
