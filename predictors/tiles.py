@@ -21,7 +21,7 @@ from deploy.architecture import Architecture, FeedForward
 
 CANDIDATES = (8, 16, 32, 64)
 BASE = 128  # a multiple of twice every candidate
-LAYERS = 6  # many, so that what any run costs stays small beside them
+LAYERS = 4  # many, so that what any run costs stays small beside them
 LEAST_STEP = 0.005  # share of a whole encoder; what noise alone may look like
 
 
