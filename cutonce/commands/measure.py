@@ -8,7 +8,9 @@ disturbed or not.
 from __future__ import annotations
 
 import argparse
+import math
 import secrets
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +31,7 @@ def measure(
     batch: int = 1,
     length: int = 128,
     visits: int = 30,
+    minutes: float = math.inf,
     strict: bool = False,
     store: Path | None = None,
     out: Path | None = None,
@@ -39,10 +42,11 @@ def measure(
     Args:
         model: directory or hub name of a checkpoint, or of a cutonce encoder.
         targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
+        minutes: of measuring, after which the visits taken so far have to do.
         out: write the result there too, as JSON.
 
     Raises:
-        NotTrustworthy: ``strict``, and a measurement carries a warning.
+        NotTrustworthy: ``strict``, and a measurement carries a warning or is missing.
     """
     from cutonce.series import say_new_series
     from deploy.export_pool import ExportPool, ExportRequest
@@ -67,6 +71,7 @@ def measure(
             Job(target, encoder.architecture, Workload(batch, length), files.path)
             for target, files in zip(parsed, exported, strict=True)
         ]
+        limit = time.monotonic() + 60 * minutes
         with progress("measuring") as advance:
             measured = run_campaign(
                 jobs,
@@ -77,6 +82,7 @@ def measure(
                 starts=STARTS,
                 spread_seconds=SPREAD_SECONDS,
                 apart=APART,
+                stop=lambda: time.monotonic() > limit,
                 progress=advance,
             )
     machines = {open_device(target.device).fingerprint() for target in parsed}
@@ -88,7 +94,11 @@ def measure(
             "machines": {machine.id: machine.to_json() for machine in machines},
         },
     )
+    missing = [str(target) for target in parsed if target not in {m.target for m in measured}]
+    for target in missing:
+        talk(f"Warning: {target}: not measured before the time was up; give more --minutes.")
     doubts = [f"{m.target}: {warning}" for m in measured for warning in m.warnings]
+    doubts += [f"{target}: not measured before the time was up." for target in missing]
     if strict and doubts:
         raise NotTrustworthy(f"Not trustworthy: {' '.join(doubts)}")
     return result
@@ -104,6 +114,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="DEVICE/RUNTIME/PRECISION[@THREADS]; may be given several times",
     )
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop then, with the visits taken so far"
+    )
     parser.add_argument("--strict", action="store_true", help="exit 3 on any warning")
     add_workload(parser)
     add_measuring(parser)
@@ -117,6 +130,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         batch=args.batch,
         length=args.length,
         visits=args.visits,
+        minutes=args.minutes,
         strict=args.strict,
         store=args.store,
         out=args.out,
