@@ -38,6 +38,7 @@ from predictors.cost_table import CostTable
 Errors = Sequence[np.ndarray[Any, Any]]
 Choose = Callable[[CostTable, float], Choice]
 Finish = Callable[[Encoder, Encoder, Chain, Sequence[Arrays]], None]
+METHODS = ("ours", "magnitude", "uniform", "fisher mask", "top layers")
 RIDGE = 1e-2  # towards masks of 1, of the mean of the diagonal
 
 
@@ -102,13 +103,14 @@ def make_methods(
     def top() -> tuple[ElasticEncoder, Choose]:
         return ElasticEncoder(dense), lambda table, ms: first_fitting(top_choices(space), table, ms)
 
-    return [
-        timed("ours", ours, reconstruct),
-        timed("magnitude", ranked("magnitude"), as_it_is),
-        timed("uniform", uniform, as_it_is),
-        timed("fisher mask", ranked("fisher"), rescale),
-        timed("top layers", top, as_it_is),
+    ways = [
+        (ours, reconstruct),
+        (ranked("magnitude"), as_it_is),
+        (uniform, as_it_is),
+        (ranked("fisher"), rescale),
+        (top, as_it_is),
     ]
+    return [timed(name, *way) for name, way in zip(METHODS, ways, strict=True)]
 
 
 def by_errors(errors: Errors) -> Choose:
