@@ -292,7 +292,7 @@ def judge(name: str, seeds: Sequence[Sequence[dict[str, Any]]]) -> list[Row]:
     for speedup in SPEEDUPS:
         for method in methods:
             spread = "  ".join(
-                f"{key} {found.mean():.4f} ± {found.std():.4f}"
+                f"{key} {found.mean():.5f} ± {found.std():.5f}"
                 for key in keys
                 for found in [values(method, speedup, key)]
             )
@@ -313,7 +313,7 @@ def judge(name: str, seeds: Sequence[Sequence[dict[str, Any]]]) -> list[Row]:
         changed = sum(values(m, speedup, "changed").mean() for m in ("ours", top))
         error = float(np.sqrt(changed / values("ours", speedup, "answers").mean()))
         text = (
-            f"KL {ours:.4f}, best rival {theirs:.4f} ({best}); score {score:.4f}, best rival {other:.4f} "
+            f"KL {ours:.5f}, best rival {theirs:.5f} ({best}); score {score:.4f}, best rival {other:.4f} "
             f"({top}), standard error of the difference {error:.4f}"
         )
         met = bool(ours <= theirs / 2 and score >= other - error)
