@@ -3,7 +3,7 @@
 Every method is given the same unlabelled batches, the same measured latencies and the same budget.
 
 - `ours`: order by elimination, error of every module at every size with its weights refitted, exact
-  knapsack, bottom-up least squares.
+  knapsacks of which the joint divergence chooses one, bottom-up least squares.
 - `magnitude`: the units of least weight norm go, wherever they are.
 - `uniform`: DynaBERT (Hou et al. 2020, arXiv 2004.04037): one width fraction for all layers, units in
   the order of its first-order importance (rewiring).
@@ -29,8 +29,9 @@ from elastic.importance import IMPORTANCES
 from elastic.masks import gathering
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.judge import Judge
 from elastic.search.knapsack import cheapest, decode
-from elastic.search.sensitivity import module_errors
+from elastic.search.sensitivity import Divergence, module_errors
 from elastic.space import Chain, Choice, SearchSpace, size_of
 from elastic.tensors import tensors
 from predictors.cost_table import CostTable
@@ -87,7 +88,10 @@ def make_methods(
 
     def ours() -> tuple[ElasticEncoder, Choose]:
         elastic, database = eliminated(dense, batches, seed=seed)
-        return elastic, by_errors(module_errors(elastic, space, search, database))
+        errors = module_errors(elastic, space, search, database)
+        apart = Divergence(elastic, search, database)
+        judge = Judge(errors, lambda choice: apart(space.chain(choice)))
+        return elastic, lambda table, ms: judge.decode(table, ms) or cheapest(table)
 
     def ranked(name: str) -> Callable[[], tuple[ElasticEncoder, Choose]]:
         def make() -> tuple[ElasticEncoder, Choose]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from cutonce import __version__
 from cutonce.setting import Setting
 from cutonce.tasks import predict_with
@@ -24,13 +22,10 @@ from predictors.predictor import LatencyPredictor
 Reference = Mapping[str, Sequence[Any]]
 """The dense model's answers per split."""
 
-Errors = Sequence[np.ndarray[Any, Any]]
-
 
 def evidence(
     setting: Setting,
     space: SearchSpace,
-    errors: Errors,
     predictors: dict[Target, LatencyPredictor],
     cuts: list[Cut],
     names: list[str],
@@ -67,7 +62,7 @@ def evidence(
         },
         "evaluated": evaluated,
         "budgets": [
-            _budget_evidence(setting, space, errors, cut, name, reference)
+            _budget_evidence(setting, space, cut, name, reference)
             for cut, name in zip(cuts, names, strict=True)
         ],
         "unreachable": [budget.text for budget in unreachable],
@@ -110,13 +105,12 @@ def _target_evidence(
 def _budget_evidence(
     setting: Setting,
     space: SearchSpace,
-    errors: Errors,
     cut: Cut,
     name: str,
     reference: Reference,
 ) -> dict[str, Any]:
     encoder = Encoder.from_pretrained(setting.run.path / "subnets" / name)
-    step = cut.chosen(errors)
+    step = cut.chosen
     met = "dense meets it" if cut.keeps_dense else "met"
     return {
         "budget": cut.budget.text,

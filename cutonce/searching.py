@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cutonce.console import progress, talk
-from cutonce.evidence import Errors, evidence, interval_json
+from cutonce.evidence import evidence, interval_json
 from cutonce.profiles import stored_predictor, stored_tile
 from cutonce.profiling import make_profiles
 from cutonce.runs import DENSE
@@ -25,9 +25,10 @@ from elastic.recipes.distil import Lesson, distil
 from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.deployment import Deployment
-from elastic.search.knapsack import front
+from elastic.search.judge import Judge
+from elastic.search.knapsack import Errors, front
 from elastic.search.loop import Cut, cut_to_budgets
-from elastic.search.sensitivity import kl, module_errors, sub_network
+from elastic.search.sensitivity import Divergence, module_errors, sub_network
 from elastic.space import WIDTH_STEP, Chain, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
@@ -65,14 +66,19 @@ def search_flow(setting: Setting) -> dict[str, Any]:
         progress=progress,
     )
     cuts = cut_to_budgets(
-        deployment, errors, predictors, setting.budgets, rounds=setting.rounds, warn=warn
+        deployment,
+        make_judge(setting, elastic, space, database, errors),
+        predictors,
+        setting.budgets,
+        rounds=setting.rounds,
+        warn=warn,
     )
     evaluated = evaluate_front(setting, elastic, database, space, errors, cuts)
     for cut in cuts:
-        for sentence in doubts(cut, errors, predictors[cut.budget.target]):
+        for sentence in doubts(cut, predictors[cut.budget.target]):
             warn(f"{cut.budget.text}: {sentence}")
-    names = recover(setting, elastic, space, errors, cuts)
-    return evidence(setting, space, errors, predictors, cuts, names, evaluated, warnings)
+    names = recover(setting, elastic, space, cuts)
+    return evidence(setting, space, predictors, cuts, names, evaluated, warnings)
 
 
 def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
@@ -118,9 +124,9 @@ def make_space(setting: Setting, targets: Iterable[Target]) -> SearchSpace:
     return space
 
 
-def doubts(cut: Cut, errors: Errors, predictor: LatencyPredictor) -> list[str]:
+def doubts(cut: Cut, predictor: LatencyPredictor) -> list[str]:
     """What to doubt about the network chosen for a budget."""
-    measurement = cut.chosen(errors).measurement
+    measurement = cut.chosen.measurement
     found = list(measurement.warnings)
     if not predictor.in_domain([measurement.architecture], [measurement.workload]).all():
         found.append(
@@ -152,6 +158,19 @@ def make_errors(
     return errors
 
 
+def make_judge(
+    setting: Setting,
+    elastic: ElasticEncoder,
+    space: SearchSpace,
+    database: Database,
+    errors: Errors,
+) -> Judge:
+    """Of choices, by ``errors`` of their modules and the divergence on the same texts."""
+    batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
+    apart = Divergence(elastic, batches, database)
+    return Judge(errors, lambda choice: apart(space.chain(choice)))
+
+
 def evaluate_front(
     setting: Setting,
     elastic: ElasticEncoder,
@@ -169,7 +188,7 @@ def evaluate_front(
             sources.setdefault(tuple(map(int, choice)), "front")
     for cut in cuts:
         sources.update({step.choice: "budget" for step in cut.rounds})
-    batches = setting.task.batches("search", limit=FRONT_EXAMPLES)
+    apart = Divergence(elastic, setting.task.batches("search", limit=FRONT_EXAMPLES), database)
     reference = setting.task.answers(predict_with(setting.model.encoder), "search")
     rows = []
     with progress("evaluating the fronts") as advance:
@@ -181,7 +200,7 @@ def evaluate_front(
             rows.append(
                 {
                     "chain": chain_text(chain, space.base),
-                    "kl": kl(elastic, chain, batches, database),
+                    "kl": apart(chain),
                     "score": found[1] if found and setting.task.labelled else None,
                     "ms": {
                         str(t): interval_json(table.predict(choice)) for t, table in tables.items()
@@ -194,7 +213,7 @@ def evaluate_front(
 
 
 def recover(
-    setting: Setting, elastic: ElasticEncoder, space: SearchSpace, errors: Errors, cuts: list[Cut]
+    setting: Setting, elastic: ElasticEncoder, space: SearchSpace, cuts: list[Cut]
 ) -> list[str]:
     """Extract, refit, briefly distil and save the chosen network of every budget; returns their names."""
     names = []
@@ -203,7 +222,7 @@ def recover(
         name = cut.budget.name
         names.append(name)
         directory = setting.run.path / "subnets" / name
-        choice = cut.chosen(errors).choice
+        choice = cut.chosen.choice
         chain = chain_text(space.chain(choice), space.base)
         if directory.exists() and (read_record(directory) or {}).get("chain") == chain:
             continue
@@ -224,7 +243,7 @@ def recover(
             student,
             tokenizer=setting.model.tokenizer,
             budget=cut.budget,
-            limit=cut.chosen(errors).limit,
+            limit=cut.chosen.limit,
             workload=setting.workload,
             chain=chain,
             source=setting.model.source,

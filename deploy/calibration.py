@@ -11,7 +11,7 @@ from devices.runtimes import Arrays
 
 
 def random_batches(
-    vocabulary: int, length: int, count: int = 32, seed: int = 0, token_types: int = 2
+    vocabulary: int, length: int, count: int = 4, seed: int = 0, token_types: int = 2
 ) -> list[Arrays]:
     """``count`` single sequences of uniformly random ids, with lengths from 1 to ``length``.
 

@@ -15,7 +15,8 @@ from devices.errors import BudgetUnreachable
 from devices.target import Target
 from elastic.search.budget import Budget, bounded
 from elastic.search.deployment import Deployed, Deployment
-from elastic.search.knapsack import Errors, cheapest, decode
+from elastic.search.judge import Judge
+from elastic.search.knapsack import cheapest
 from elastic.space import Choice, SearchSpace, chain_text
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
@@ -90,6 +91,7 @@ class Cut:
     """The search for one budget.
 
     Attributes:
+        judge: of what is decoded.
         start: the dense model as a round of its own.
         allowed: what the next decoding may be predicted to take, at the upper end.
         rounds: every network measured so far.
@@ -97,6 +99,7 @@ class Cut:
 
     budget: Budget
     table: CostTable
+    judge: Judge
     start: Round
     allowed: float
     rounds: list[Round] = field(default_factory=list)
@@ -106,14 +109,15 @@ class Cut:
     def keeps_dense(self) -> bool:
         return self.start.fits
 
-    def chosen(self, errors: Errors) -> Round:
-        """The dense model where it fits; else of the rounds that surely fit the one of least
-        predicted error; else the round that takes the least share of its limit."""
+    @property
+    def chosen(self) -> Round:
+        """The dense model where it fits; else of the rounds that surely fit the one of least joint
+        error; else the round that takes the least share of its limit."""
         if self.keeps_dense:
             return self.start
         sure = [step for step in self.rounds if step.surely]
         if sure:
-            return min(sure, key=lambda step: error_of(errors, step.choice))
+            return min(sure, key=lambda step: self.judge.error(step.choice))
         return min(self.rounds, key=lambda step: step.measured / step.limit)
 
     def feed_back(self, step: Round) -> None:
@@ -123,14 +127,9 @@ class Cut:
         self.allowed = step.predicted[2] * AIM * step.limit / step.measured
 
 
-def error_of(errors: Errors, choice: Choice) -> float:
-    """The additive error that the decoding minimised."""
-    return float(sum(errors[position][level] for position, level in enumerate(choice)))
-
-
 def cut_to_budgets(
     deployment: Deployment,
-    errors: Errors,
+    judge: Judge,
     predictors: Mapping[Target, LatencyPredictor],
     budgets: Sequence[Budget],
     *,
@@ -140,7 +139,7 @@ def cut_to_budgets(
     """One cut per budget, all measured side by side.
 
     Args:
-        errors: per position, the error of each choice (elastic.search.sensitivity).
+        judge: of what is decoded.
         predictors: one per target of the budgets.
         rounds: decodings per budget at most.
         warn: told of every budget that not even the cheapest sub-network is predicted to fit, which
@@ -156,11 +155,12 @@ def cut_to_budgets(
         t: predictors[t].table(space.base, space.choices, deployment.workload) for t in targets
     }
     cuts = [
-        _begin(budget, tables[budget.target], dense[budget.target], space) for budget in budgets
+        _begin(budget, tables[budget.target], judge, dense[budget.target], space)
+        for budget in budgets
     ]
     cuts = _reachable(cuts, warn)
     for number in range(1, rounds + 1):
-        steps = [(cut, choice) for cut in cuts if not cut.done for choice in _next(cut, errors)]
+        steps = [(cut, choice) for cut in cuts if not cut.done for choice in _next(cut)]
         if not steps:
             break
         wanted = [(cut.budget.target, choice) for cut, choice in steps]
@@ -177,13 +177,15 @@ def cut_to_budgets(
     return cuts
 
 
-def _begin(budget: Budget, table: CostTable, dense: Deployed, space: SearchSpace) -> Cut:
+def _begin(
+    budget: Budget, table: CostTable, judge: Judge, dense: Deployed, space: SearchSpace
+) -> Cut:
     whole = dense.measurement
     start = Round(budget, space.dense, table.predict(space.dense), whole, dense.size_bytes, whole)
     # Decoded on the predictor's own scale: the machine may have been quicker or slower when it was
     # profiled than it was just now with the dense model.
     allowed = start.limit * start.predicted[1] / start.measured
-    return Cut(budget, table, start, allowed, done=start.fits)
+    return Cut(budget, table, judge, start, allowed, done=start.fits)
 
 
 def _reachable(cuts: Sequence[Cut], warn: Callable[[str], None]) -> list[Cut]:
@@ -208,10 +210,9 @@ def _reachable(cuts: Sequence[Cut], warn: Callable[[str], None]) -> list[Cut]:
     return found
 
 
-def _next(cut: Cut, errors: Errors) -> list[Choice]:
+def _next(cut: Cut) -> list[Choice]:
     """The next network to measure, or none where the decoding repeats itself."""
-    choice = decode(errors, cut.table, cut.allowed)
-    choice = tuple(int(level) for level in (cheapest(cut.table) if choice is None else choice))
+    choice = cut.judge.decode(cut.table, cut.allowed) or cheapest(cut.table)
     if any(step.choice == choice for step in cut.rounds):
         cut.done = True
         return []

@@ -114,27 +114,35 @@ def sub_network(
         yield
 
 
-def kl(
-    elastic: ElasticEncoder,
-    chain: Chain,
-    batches: Sequence[Arrays],
-    database: Database | None = None,
-) -> float:
-    """Mean KL(dense ‖ sub) of one sub-network, in nats per example; with ``database`` refitted.
+class Divergence:
+    """Mean KL(dense ‖ sub) of whole sub-networks on some texts, in nats per example.
 
-    Raises UsageError where there is no batch.
+    Args:
+        batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
+        database: with it every smaller module has its weights refitted.
+
+    Raises:
+        UsageError: there is no batch.
     """
-    _require(batches)
-    total = 0.0
-    with torch.inference_mode():
-        given = [tensors(batch, elastic) for batch in batches]
-        references = [elastic(**inputs).double() for inputs in given]
-        with sub_network(elastic, chain, database):
-            for inputs, reference in zip(given, references, strict=True):
-                outputs = elastic(**inputs).double()
+
+    def __init__(
+        self, elastic: ElasticEncoder, batches: Sequence[Arrays], database: Database | None = None
+    ) -> None:
+        _require(batches)
+        self._elastic, self._database = elastic, database
+        self._given = [tensors(batch, elastic) for batch in batches]
+        with torch.inference_mode():
+            self._references = [elastic(**inputs).double() for inputs in self._given]
+
+    def __call__(self, chain: Chain) -> float:
+        total, count = 0.0, 0
+        with torch.inference_mode(), sub_network(self._elastic, chain, self._database):
+            for inputs, reference in zip(self._given, self._references, strict=True):
+                outputs = self._elastic(**inputs).double()
                 real = inputs["attention_mask"]
-                total += float(divergence(elastic.architecture, reference, outputs, real).sum())
-    return max(0.0, total / _examples(batches))
+                apart = divergence(self._elastic.architecture, reference, outputs, real)
+                total, count = total + float(apart.sum()), count + len(apart)
+        return max(0.0, total / count)
 
 
 @dataclass

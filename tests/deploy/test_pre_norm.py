@@ -18,7 +18,7 @@ from devices.errors import UsageError
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.least_squares import reconstruct
-from elastic.search.sensitivity import kl, module_errors
+from elastic.search.sensitivity import Divergence, module_errors
 from elastic.space import SearchSpace
 
 CHAIN = (
@@ -94,7 +94,9 @@ def test_what_is_cut_is_what_is_masked_and_can_be_refitted(encoder: Encoder) -> 
     for position, values in enumerate(errors):
         choice = [0] * len(errors)
         choice[position] = 1
-        assert kl(elastic, space.chain(choice), batches()) == pytest.approx(values[1], rel=1e-4)
+        assert Divergence(elastic, batches())(space.chain(choice)) == pytest.approx(
+            values[1], rel=1e-4
+        )
     chain = space.chain([1, 2, 2, 1])
     small = elastic.extract(chain)
     with elastic.active(chain):

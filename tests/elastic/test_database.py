@@ -12,7 +12,7 @@ from devices.errors import UsageError
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.moments import second_moments
-from elastic.search.sensitivity import anchors, kl, module_errors
+from elastic.search.sensitivity import Divergence, anchors, module_errors
 from elastic.space import Chain, SearchSpace, resized, size_of
 from elastic.tensors import tensors
 
@@ -144,7 +144,7 @@ def test_errors_along_the_curve_are_near_those_measured(encoder, texts) -> None:
         for level, operator in enumerate(some):
             chain = list(encoder.architecture.operators)
             chain[position] = operator
-            error = kl(elastic, tuple(chain), texts, database)
+            error = Divergence(elastic, texts, database)(tuple(chain))
             if level in anchors(some):
                 assert found[position][level] >= 0.999 * error
             assert 0.2 * error <= found[position][level] + 1e-4
@@ -155,7 +155,7 @@ def test_refitted_modules_err_less(encoder, batches) -> None:
     for position in range(4):
         dense = encoder.architecture.operators[position]
         chain = chain_with(encoder, position, resized(dense, size_of(dense) // 2))
-        assert kl(elastic, chain, batches, database) < kl(elastic, chain, batches)
+        assert Divergence(elastic, batches, database)(chain) < Divergence(elastic, batches)(chain)
 
 
 def test_a_gated_feed_forward_alone_has_an_order(batches) -> None:

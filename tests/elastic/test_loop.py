@@ -11,6 +11,7 @@ from devices.errors import BudgetUnreachable
 from elastic.search import loop
 from elastic.search.budget import Budget
 from elastic.search.deployment import Deployed
+from elastic.search.judge import Judge
 from elastic.search.loop import Cut, Round
 from elastic.space import SearchSpace
 from predictors.predictor import LatencyPredictor
@@ -19,7 +20,9 @@ from profiler.visit import Visit
 
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
 TARGET = Budget.parse("fake/fake/fp32=1ms").target
-ERRORS = [np.arange(len(some), dtype=float) for some in SPACE.choices]
+JUDGE = Judge(
+    [np.arange(len(some), dtype=float) for some in SPACE.choices], lambda choice: sum(choice)
+)
 
 
 def took(ms: float, spread: float = 0.0) -> Measurement:
@@ -34,7 +37,7 @@ def begun(text: str, dense: float) -> Cut:
     ms = [0.1 + sum(getattr(op, "width", 64) for op in a.operators) / 100 for a in known]
     predictor = LatencyPredictor().fit(known, [Workload()] * 8, ms)
     table = predictor.table(SPACE.base, SPACE.choices, Workload())
-    return loop._begin(Budget.parse(text), table, Deployed(took(dense), 1000), SPACE)
+    return loop._begin(Budget.parse(text), table, JUDGE, Deployed(took(dense), 1000), SPACE)
 
 
 def test_a_miss_tightens_and_slack_widens_what_is_allowed() -> None:
@@ -58,9 +61,9 @@ def test_the_fitting_network_of_least_error_is_chosen() -> None:
     ]
     for step in steps:
         cut.feed_back(step)
-    assert cut.chosen(ERRORS) is steps[1]
+    assert cut.chosen is steps[1]
     cut.rounds = steps[:1]
-    assert cut.chosen(ERRORS) is steps[0]
+    assert cut.chosen is steps[0]
     assert not steps[0].fits
 
 
@@ -83,7 +86,7 @@ def test_a_fraction_surely_fits_where_that_of_both_measurements_does() -> None:
 def test_the_dense_model_is_kept_where_it_fits() -> None:
     cut = begun("fake/fake/fp32=9ms", dense=8.0)
     assert cut.done
-    assert cut.chosen(ERRORS).choice == SPACE.dense
+    assert cut.chosen.choice == SPACE.dense
 
 
 def test_drift_matters_to_absolute_budgets_alone() -> None:
@@ -106,7 +109,7 @@ def test_a_fit_that_noise_may_undo_is_not_the_end() -> None:
     sure = replace(close, choice=(2,) * 4, measurement=took(3.9))
     cut.feed_back(sure)
     assert cut.done
-    assert cut.chosen(ERRORS) is sure
+    assert cut.chosen is sure
 
 
 def test_a_budget_out_of_reach_is_said_and_the_others_stay() -> None:

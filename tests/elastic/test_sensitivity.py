@@ -6,7 +6,7 @@ import torch
 
 from devices.errors import UsageError
 from elastic.elastic_encoder import ElasticEncoder
-from elastic.search.sensitivity import kl, module_errors
+from elastic.search.sensitivity import Divergence, module_errors
 from elastic.space import SearchSpace
 from elastic.tensors import tensors
 
@@ -47,8 +47,8 @@ def test_kl_of_a_chain_is_that_of_its_extraction(elastic, space, batches) -> Non
     choice = space.sample(np.random.default_rng(0))
     small = elastic.extract(space.chain(choice))
     expected = _mean_kl(elastic, small, batches)
-    assert kl(elastic, space.chain(choice), batches) == pytest.approx(expected, abs=1e-6)
-    assert kl(elastic, space.chain(space.dense), batches) == 0
+    assert Divergence(elastic, batches)(space.chain(choice)) == pytest.approx(expected, abs=1e-6)
+    assert Divergence(elastic, batches)(space.chain(space.dense)) == 0
 
 
 def test_progress_ends_at_the_total(encoder, batches) -> None:
@@ -63,7 +63,7 @@ def test_no_batches_are_refused(elastic, space) -> None:
     with pytest.raises(UsageError, match="at least one batch"):
         module_errors(elastic, space, [])
     with pytest.raises(UsageError, match="at least one batch"):
-        kl(elastic, space.chain(space.dense), [])
+        Divergence(elastic, [])
 
 
 def _mean_kl(dense, small, batches) -> float:

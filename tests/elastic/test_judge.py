@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deploy.architecture import uniform
+from deploy.workload import Workload
+from elastic.search.judge import POWERS, Judge, truncated
+from elastic.search.knapsack import Choice, cheapest, decode
+from elastic.space import SearchSpace
+from predictors.cost_table import CostTable
+from predictors.predictor import LatencyPredictor
+
+SPACE = SearchSpace.around(uniform(4, 64, 4, 256, vocabulary=50))
+# What is cut by a share s of a sub-layer costs s squared, so that many thin cuts seem the best.
+ERRORS = [np.linspace(0, 1, len(some)) ** 2 for some in SPACE.choices]
+
+
+@pytest.fixture(scope="module")
+def table() -> CostTable:
+    rng = np.random.default_rng(0)
+    known = [SPACE.architecture(SPACE.sample(rng)) for _ in range(12)]
+    ms = [0.1 + sum(getattr(op, "width", 64) for op in a.operators) / 100 for a in known]
+    predictor = LatencyPredictor().fit(known, [Workload()] * len(known), ms)
+    return predictor.table(SPACE.base, SPACE.choices, Workload())
+
+
+def half(table: CostTable) -> float:
+    return table.predict(SPACE.dense)[1] / 2
+
+
+def total(choice: Choice, power: float) -> float:
+    return float(sum(row[level] ** power for row, level in zip(ERRORS, choice, strict=True)))
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_the_sum_that_holds_is_found(table: CostTable, power: float) -> None:
+    judge = Judge(ERRORS, lambda choice: total(choice, power))
+    found = judge.decode(table, half(table))
+    assert found is not None
+    assert table.upper(found) <= half(table)
+    alone = [decode([row**p for row in ERRORS], table, half(table)) for p in POWERS]
+    assert judge.error(found) <= min(total(choice, power) for choice in alone if choice)
+
+
+def test_the_last_sub_layers_go_where_that_is_best(table: CostTable) -> None:
+    found = truncated(table, half(table))
+    assert found is not None
+    kept = found.index(next(level for level in found if level))
+    assert found == (0,) * kept + cheapest(table)[kept:]
+    assert table.upper(found) <= half(table)
+    assert table.upper((0,) * (kept + 1) + cheapest(table)[kept + 1 :]) > half(table)
+    judge = Judge(ERRORS, lambda choice: float(choice != found))
+    assert judge.decode(table, half(table)) == found
+    assert truncated(table, 1e-6) is None
+
+
+def test_smaller_powers_cut_fewer_sub_layers(table: CostTable) -> None:
+    cut = []
+    for power in POWERS:
+        choice = decode([row**power for row in ERRORS], table, half(table))
+        assert choice is not None
+        cut.append(np.count_nonzero(choice))
+    assert cut == sorted(cut, reverse=True)
+    assert cut[-1] < cut[0]
+
+
+def test_each_choice_is_judged_once(table: CostTable) -> None:
+    asked: list[Choice] = []
+
+    def joint(choice: Choice) -> float:
+        asked.append(choice)
+        return total(choice, 1.0)
+
+    judge = Judge(ERRORS, joint)
+    assert judge.decode(table, half(table)) == judge.decode(table, half(table))
+    assert len(asked) == len({*asked})
+
+
+def test_a_limit_below_everything_is_answered_by_none(table: CostTable) -> None:
+    assert Judge(ERRORS, lambda _: 0.0).decode(table, 1e-6) is None
