@@ -1,11 +1,12 @@
 """What a profile costs, and the tile sizes that it finds.
 
-    python benchmarks/profile_cost.py [--quick] [--json FILE]
+    python benchmarks/profile_cost.py [--runtimes onnxruntime] [--quick] [--json FILE]
 
 Runs `cutonce profile` around MiniLM (L6-H384-A12-F1536) and BERT-base (L12-H768-A12-F3072) at length 128,
-with onnxruntime and OpenVINO side by side, in fp32 and in int8, each with a store of its own, and prints
-PASS or MISS per target: MiniLM under 2 minutes in fp32 and 4 in int8, BERT-base under 6 and 12, all under
-6 GB (proportional set size of the process tree, sampled). The error is the leave-one-out median.
+with onnxruntime and OpenVINO side by side or one of them, in fp32 and in int8, each with a store of its
+own, and prints PASS or MISS per target: MiniLM under 2 minutes in fp32 and 4 in int8, BERT-base under 6
+and 12, all under 6 GB (proportional set size of the process tree, sampled). The error is the
+leave-one-out median.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,14 @@ def main() -> int:
     for around, precision in SECONDS:
         if args.quick and around == BASE:
             continue
-        row, result = cost(around, precision)
+        row, result = cost(around, precision, args.runtimes)
         rows.append(row)
         results[f"{around} {precision}"] = result
     return verdict(rows, args.json, profiles=results)
 
 
-def cost(around: str, precision: str) -> tuple[Row, dict[str, Any]]:
-    targets = [f"local/{runtime}/{precision}" for runtime in RUNTIMES]
+def cost(around: str, precision: str, runtimes: Sequence[str]) -> tuple[Row, dict[str, Any]]:
+    targets = [f"local/{runtime}/{precision}" for runtime in runtimes]
     with tempfile.TemporaryDirectory() as place:
         done = cutonce("profile", *targets, "--around", around, "--store", f"{place}/s.sqlite")
     if done.code:
@@ -66,6 +68,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
     parser.add_argument("--quick", action="store_true", help="MiniLM alone")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
