@@ -58,6 +58,7 @@ def measure(
     from profiler.store import open_store
 
     require_at_least(1, visits=visits)
+    require_at_least(0, minutes=minutes)
     parsed = list(dict.fromkeys(Target.parse(text) for text in targets))
     encoder = load(str(model)).encoder
     with open_store(store) as opened, TemporaryDirectory() as place:
@@ -95,10 +96,10 @@ def measure(
         },
     )
     missing = [str(target) for target in parsed if target not in {m.target for m in measured}]
-    for target in missing:
-        talk(f"Warning: {target}: not measured before the time was up; give more --minutes.")
-    doubts = [f"{m.target}: {warning}" for m in measured for warning in m.warnings]
-    doubts += [f"{target}: not measured before the time was up." for target in missing]
+    late = [f"{t}: not measured before the time was up; give more --minutes." for t in missing]
+    for sentence in late:
+        talk(f"Warning: {sentence}")
+    doubts = [f"{m.target}: {warning}" for m in measured for warning in m.warnings] + late
     if strict and doubts:
         raise NotTrustworthy(f"Not trustworthy: {' '.join(doubts)}")
     return result

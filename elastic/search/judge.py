@@ -39,7 +39,7 @@ class Judge:
             decode([row**power for row in self._errors], table, budget_ms) for power in POWERS
         ]
         proposed.append(truncated(table, budget_ms))
-        found = dict.fromkeys(tuple(map(int, choice)) for choice in proposed if choice is not None)
+        found = dict.fromkeys(choice for choice in proposed if choice is not None)
         return min(found, key=self.error, default=None)
 
 

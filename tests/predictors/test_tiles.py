@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deploy.architecture import uniform
+from elastic.space import size_of
 from predictors.tiles import BASE, CANDIDATES, Probe, find_tile, plan_probes
 
 PROBES = plan_probes(uniform(2, 64, 4, 256))
@@ -15,7 +16,7 @@ PROBES = plan_probes(uniform(2, 64, 4, 256))
 def test_pairs_are_one_column_apart_at_odd_multiples() -> None:
     assert [probe.tile for probe in PROBES] == list(CANDIDATES)
     for probe in PROBES:
-        narrow, wide = (encoder.operators[0].width for encoder in (probe.narrow, probe.wide))  # type: ignore[union-attr]
+        narrow, wide = (size_of(encoder.operators[0]) for encoder in (probe.narrow, probe.wide))
         assert wide == narrow + 1
         assert narrow == probe.width == BASE + probe.tile
         assert narrow % probe.tile == 0
