@@ -97,7 +97,7 @@ def judge(
         Doubt.UNSTEADY: disturbed(gate.SLOW_COMPUTE, gate.SLOW_MEMORY),
         Doubt.GPU_SLOWED: disturbed(gate.SLOW_GPU),
         Doubt.CONTENDED: contention([v.milliseconds for v in quiet or visits]) > _CONTENDED,
-        Doubt.WIDE_INTERVAL: high / low - 1 > _WIDE,
+        Doubt.WIDE_INTERVAL: high > (1 + _WIDE) * low,
         Doubt.PROCESSES_DIFFER: _processes_differ(quiet),
         Doubt.CLOCK_JUMPED: _goes_back(visits),
         Doubt.PRECISION_DIFFERS: used != _COMPUTES.get(target.precision, target.precision),

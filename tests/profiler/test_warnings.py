@@ -45,6 +45,7 @@ def test_nothing_to_doubt() -> None:
         (STEADY[:8], REAL, "f32", Doubt.FEW_VISITS),
         ([*STEADY, *[[1.3]] * 4], REAL, "f32", Doubt.CONTENDED),
         ([[1 + 0.1 * i] for i in range(9)], REAL, "f32", Doubt.WIDE_INTERVAL),
+        ([[1.0], [2.0], [3.0]], REAL, "f32", Doubt.WIDE_INTERVAL),  # its lower end is 0
         (STEADY, REAL, "bf16", Doubt.PRECISION_DIFFERS),
         (STEADY, Target("local", "openvino", "bf16", 1), "f32", Doubt.PRECISION_DIFFERS),
         (STEADY, Target("local", "openvino", "int8", 1), "int8-bf16", Doubt.PRECISION_DIFFERS),
