@@ -90,7 +90,7 @@ def make_methods(
         elastic, database = eliminated(dense, batches, seed=seed)
         errors = module_errors(elastic, space, search, database)
         apart = Divergence(elastic, search, database)
-        judge = Judge(errors, lambda choice: apart(space.chain(choice)))
+        judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
         return elastic, lambda table, ms: judge.decode(table, ms) or cheapest(table)
 
     def ranked(name: str) -> Callable[[], tuple[ElasticEncoder, Choose]]:

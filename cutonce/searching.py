@@ -168,7 +168,7 @@ def make_judge(
     """Of choices, by ``errors`` of their modules and the divergence on the same texts."""
     batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
     apart = Divergence(elastic, batches, database)
-    return Judge(errors, lambda choice: apart(space.chain(choice)))
+    return Judge(errors, lambda choice, every: apart(space.chain(choice), every))
 
 
 def evaluate_front(

@@ -11,6 +11,8 @@ from deploy.layers import ACTIVATIONS
 class NoHead(nn.Module):
     """The first token's state, or the mean of all."""
 
+    reader = None
+
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.pooling = architecture.pooling
@@ -34,9 +36,18 @@ class FirstTokenHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, architecture.labels)
 
+    @property
+    def reader(self) -> nn.Linear:
+        """What reads :meth:`gather`."""
+        return self.pooler
+
+    def gather(self, states: Tensor, mask: Tensor) -> Tensor:
+        """[batch, sequence, hidden] to [batch, hidden]."""
+        return _pooled(states, mask, self.pooling)
+
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """[batch, sequence, hidden] to [batch, labels]; ``mask`` [batch, sequence] is 0 for padding."""
-        pooled = self.activation(self.pooler(_pooled(states, mask, self.pooling)))
+        pooled = self.activation(self.pooler(self.gather(states, mask)))
         logits: Tensor = self.classifier(self.dropout(self.norm(pooled)))
         return logits
 
@@ -54,6 +65,15 @@ class TokenHead(nn.Module):
         self.norm = _norm(architecture)
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(hidden, architecture.labels)
+
+    @property
+    def reader(self) -> nn.Linear:
+        """What reads :meth:`gather`."""
+        return self.transform if isinstance(self.transform, nn.Linear) else self.classifier
+
+    def gather(self, states: Tensor, _mask: Tensor) -> Tensor:
+        """The states as they are."""
+        return states
 
     def forward(self, states: Tensor, _mask: Tensor) -> Tensor:
         """[batch, sequence, hidden] to [batch, sequence, labels]."""
@@ -90,6 +110,15 @@ class VocabularyHead(nn.Module):
         self.expand: nn.Module = nn.Identity()
         self.decoder = nn.Linear(columns, rows)
         self.register_buffer("row_of", None)
+
+    @property
+    def reader(self) -> nn.Linear:
+        """What reads :meth:`gather`."""
+        return self.transform
+
+    def gather(self, states: Tensor, _mask: Tensor) -> Tensor:
+        """The states as they are."""
+        return states
 
     def tie(self, tokens: nn.Embedding, expand: nn.Module, row_of: Tensor | None) -> None:
         """Use the very table of tokens, what takes it to the hidden size, and the row of every id."""

@@ -9,7 +9,8 @@ so that a sub-layer also makes up for what the cuts before it did to the residua
 al. 2023, arXiv 2308.03449, equation 8), with a ridge towards the weights that it has, where K-prune
 has none and a rank-deficient calibration set blows up. Where nothing mixes tokens any more the head reads
 the first token alone, and only its rows count. Padding never does. After that a LayerNorm that comes last
-is refitted, each dimension by itself.
+is refitted, each dimension by itself. In the end the head's first linear layer and its LayerNorm are
+refitted in the same way, to what they give in the dense encoder.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from elastic.space import Chain
 from elastic.tensors import evaluating, tensors
 
 RIDGE = 1e-2  # of the mean of the Gram matrix's diagonal
+HEAD_RIDGE = 1e-3  # nothing comes after the head that an error could grow in
 ROUNDS = 2  # each with a ridge towards the weights of the one before
 
 
@@ -81,6 +83,7 @@ def _reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequen
                     batch.student = own(batch.student, batch.mask)
                 continue
             _refit(own, under_way, targets, _rows(under_way, position > reads_all))
+        _refit_head(dense, student, under_way)
 
 
 def _rows(batches: Sequence[_Batch], first: bool) -> list[Tensor]:
@@ -108,24 +111,19 @@ def _dense_step(layer: Layer, batch: _Batch) -> Tensor:
     if isinstance(layer, ProjectionLayer) or layer.pre:
         batch.dense = layer(batch.dense, batch.mask)
         return batch.dense
-    caught: list[Tensor] = []
-    handle = layer.norm.register_forward_pre_hook(lambda _m, inputs: caught.append(inputs[0]))
-    try:
-        batch.dense = layer(batch.dense, batch.mask)
-    finally:
-        handle.remove()
-    return caught[0]
+    given, batch.dense = _caught(layer.norm, layer, batch.dense, batch.mask)
+    return given
 
 
-def _units(layer: Layer, batch: _Batch) -> Tensor:
-    """What the layer's units give on the student's states: [batch, sequence, inputs]."""
+def _caught(inner: nn.Module, outer: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """What ``inner`` is given while ``outer`` computes, and what that gives."""
     caught: list[Tensor] = []
-    handle = gathering(layer).register_forward_pre_hook(lambda _m, read: caught.append(read[0]))
+    handle = inner.register_forward_pre_hook(lambda _m, given: caught.append(given[0]))
     try:
-        layer(batch.student, batch.mask)
+        outputs: Tensor = outer(*inputs)
     finally:
         handle.remove()
-    return caught[0]
+    return caught[0], outputs
 
 
 def _refit(
@@ -133,24 +131,52 @@ def _refit(
 ) -> None:
     """Refit the weights of ``layer`` and move the student's states past it."""
     linear, adds = gathering(layer), not isinstance(layer, ProjectionLayer)
-    units = [_units(layer, batch) for batch in batches]
+    units = [_caught(linear, layer, batch.student, batch.mask)[0] for batch in batches]
     # A student with a smaller hidden size has the first dimensions of the dense stream.
     wanted = [
         target[..., : linear.out_features] - (batch.student if adds else 0.0)
         for batch, target in zip(batches, targets, strict=True)
     ]
-    _solve(linear, units, wanted, rows)
+    _solve(linear, units, wanted, rows, RIDGE)
     for batch, given in zip(batches, units, strict=True):
         batch.student = linear(given) + (batch.student if adds else 0.0)
     if adds and not layer.pre:
-        _refit_norm(layer.norm, batches, rows)
+        sums, states = [batch.student for batch in batches], [batch.dense for batch in batches]
+        _refit_norm(layer.norm, sums, states, rows, RIDGE)
         for batch in batches:
             batch.student = layer.norm(batch.student)
 
 
+def _refit_head(dense: Encoder, student: Encoder, batches: Sequence[_Batch]) -> None:
+    """Refit what the head of ``student`` begins with, given the states after the last sub-layer."""
+    own, wanted = student.head, dense.head
+    if own.reader is None:
+        return
+    read, targets = [], []
+    for batch in batches:
+        read.append(own.gather(student.last_norm(batch.student), batch.real))
+        targets.append(wanted.reader(wanted.gather(dense.last_norm(batch.dense), batch.real)))
+    # A head on the first token, or on the mean of all, reads one row of each text.
+    rows = [
+        batch.real if given.dim() == 3 else batch.real.any(1)
+        for batch, given in zip(batches, read, strict=True)
+    ]
+    sized = [target[..., : own.reader.out_features] for target in targets]
+    _solve(own.reader, read, sized, rows, HEAD_RIDGE)
+    if isinstance(own.norm, nn.LayerNorm):
+        sums = [own.activation(own.reader(given)) for given in read]
+        normed = [wanted.norm(wanted.activation(target)) for target in targets]
+        _refit_norm(own.norm, sums, normed, rows, HEAD_RIDGE)
+
+
 def _solve(
-    linear: nn.Linear, units: Sequence[Tensor], wanted: Sequence[Tensor], rows: Sequence[Tensor]
+    linear: nn.Linear,
+    units: Sequence[Tensor],
+    wanted: Sequence[Tensor],
+    rows: Sequence[Tensor],
+    share: float,
 ) -> None:
+    """Refit ``linear`` so that it makes ``wanted`` of ``units``, with a ridge of ``share``."""
     width = linear.in_features + 1
     gram = torch.zeros(width, width, dtype=torch.float64)
     cross = torch.zeros(width, linear.out_features, dtype=torch.float64)
@@ -163,26 +189,31 @@ def _solve(
         count += len(read)
     before = torch.cat([linear.weight.T, linear.bias[None]]).double().cpu()
     scale = float(gram.diagonal()[:-1].mean()) or 1.0
-    ridge = RIDGE * scale * torch.eye(width, dtype=torch.float64)
+    ridge = share * scale * torch.eye(width, dtype=torch.float64)
     ridge[-1, -1] = 1e-9 * count  # the bias is free, as long as there is anything to fit it to
     fitted = torch.cholesky_solve(cross + ridge @ before, torch.linalg.cholesky(gram + ridge))
     linear.weight.copy_(fitted[:-1].T)
     linear.bias.copy_(fitted[-1])
 
 
-def _refit_norm(norm: nn.LayerNorm, batches: Sequence[_Batch], rows: Sequence[Tensor]) -> None:
-    """Scale and shift of a LayerNorm that comes last, which the student's states are on their way to: of
-    every dimension the line from what it normalises to the dense states behind it, with a ridge towards
-    the scale that it has."""
+def _refit_norm(
+    norm: nn.LayerNorm,
+    sums: Sequence[Tensor],
+    wanted: Sequence[Tensor],
+    rows: Sequence[Tensor],
+    share: float,
+) -> None:
+    """Scale and shift of a LayerNorm that is given ``sums``: of every dimension the line from what it
+    normalises to what is ``wanted`` behind it, with a ridge of ``share`` towards the scale it has."""
     count = 0
     z1 = z2 = t1 = zt = torch.zeros(())
-    for batch, chosen in zip(batches, rows, strict=True):
-        total = batch.student[chosen].double()
+    for given, target, chosen in zip(sums, wanted, rows, strict=True):
+        total = given[chosen].double()
         z = nn.functional.layer_norm(total, total.shape[-1:], eps=norm.eps)
-        t = batch.dense[chosen][:, : z.shape[-1]].double()
+        t = target[chosen][:, : z.shape[-1]].double()
         z1, z2, t1, zt = z1 + z.sum(0), z2 + z.square().sum(0), t1 + t.sum(0), zt + (z * t).sum(0)
         count += len(z)
-    ridge = RIDGE * count
+    ridge = share * count
     scale = (zt - z1 * t1 / count + ridge * norm.weight) / (z2 - z1.square() / count + ridge)
     norm.weight.copy_(scale)
     norm.bias.copy_((t1 - scale * z1) / count)

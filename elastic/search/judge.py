@@ -1,23 +1,33 @@
 """Decoding under errors that do not quite add up.
 
-The dynamic programme needs a sum over modules. Cuts that are small each can be large together: where
-layers do alike, as ALBERT's do, the errors of many thin cuts point the same way, and adding up their
-divergences says far too little. Sums of a root of the errors, Σ eᵖ with p < 1, charge many small cuts
-more beside a few large ones, down to dropping as few sub-layers as possible; p = ½ is exact where all
-point the same way, p = 1 where none do. Which of them holds is measured: of the decodings under several
-p, and of the encoder without its last sub-layers (Sajjad et al. 2020, arXiv 2004.03844), the one of least
-joint divergence is taken.
+The dynamic programme needs a sum over modules, and the divergences of single cuts are none. Cuts that are
+small each can be large together: where layers do alike, as ALBERT's do, the errors of many thin cuts
+point the same way and grow from layer to layer, while the last layers could go together at little more
+than the cost of one. Two kinds of decodings are therefore proposed:
+
+- under sums of a root of the errors, Σ eᵖ with p < 1, which charge many small cuts more beside a few
+  large ones; p = ½ is exact where all point the same way, p = 1 where none do;
+- without the last sub-layers (Sajjad et al. 2020, arXiv 2004.03844), however many, the budget that is
+  left spent on the others under the plain sum.
+
+Which of them holds is measured: a few texts choose those of least joint divergence, all texts the one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+
+import numpy as np
 
 from elastic.search.knapsack import Choice, Errors, cheapest, decode
 from predictors.cost_table import CostTable
 
-POWERS = (1.0, 0.5, 0.25, 0.1)
+POWERS = (1.0, 0.5, 0.25)
+FEW = 4  # proposals that are judged on all texts
+GLANCE = 4  # every so many texts are looked at first
+
+Joint = Callable[[Choice, int], float]
 
 
 class Judge:
@@ -25,29 +35,46 @@ class Judge:
 
     Args:
         errors: per position, of each choice by itself (elastic.search.sensitivity).
-        joint: of a whole choice, measured.
+        joint: of a whole choice, measured on every so many texts.
     """
 
-    def __init__(self, errors: Errors, joint: Callable[[Choice], float]) -> None:
+    def __init__(self, errors: Errors, joint: Joint) -> None:
         self._errors = errors
-        self.error = cache(joint)
+        self._joint = cache(joint)
+
+    def error(self, choice: Choice) -> float:
+        """The joint error of ``choice`` on all texts."""
+        return self._joint(choice, 1)
 
     def decode(self, table: CostTable, budget_ms: float) -> Choice | None:
         """The choice of least joint error of those that the errors propose and whose latency fits; None
         where not even the cheapest choice does."""
-        proposed = [
-            decode([row**power for row in self._errors], table, budget_ms) for power in POWERS
-        ]
-        proposed.append(truncated(table, budget_ms))
-        found = dict.fromkeys(choice for choice in proposed if choice is not None)
+        found = list(dict.fromkeys(proposals(self._errors, table, budget_ms)))
+        if len(found) > FEW:
+            found = sorted(found, key=lambda choice: self._joint(choice, GLANCE))[:FEW]
         return min(found, key=self.error, default=None)
 
 
-def truncated(table: CostTable, budget_ms: float) -> Choice | None:
-    """As many dense sub-layers as fit, and the cheapest choice at every position after them."""
-    least = cheapest(table)
-    kept = (
-        (0,) * count + least[count:]  # choice 0 is dense
-        for count in range(len(least), -1, -1)
-    )
-    return next((choice for choice in kept if table.upper(choice) <= budget_ms), None)
+def proposals(errors: Errors, table: CostTable, budget_ms: float) -> Iterator[Choice]:
+    """Choices that fit: of every power at full depth, and of every smaller depth down to the one at which
+    nothing else has to be cut."""
+    for power in POWERS:
+        choice = decode([row**power for row in errors], table, budget_ms)
+        if choice is not None:
+            yield choice
+    for depth in range(len(errors) - 1, 0, -1):
+        choice = decode(truncated(errors, table, depth), table, budget_ms)
+        if choice is not None:
+            yield choice
+            if not any(choice[:depth]):  # choice 0 is dense
+                return
+
+
+def truncated(errors: Errors, table: CostTable, depth: int) -> Errors:
+    """``errors`` where nothing but the cheapest choice is left from position ``depth`` on."""
+    found = [*errors[:depth]]
+    for row, least in zip(errors[depth:], cheapest(table)[depth:], strict=True):
+        alone = np.full_like(row, np.inf)
+        alone[least] = row[least]
+        found.append(alone)
+    return found

@@ -134,13 +134,15 @@ class Divergence:
         with torch.inference_mode():
             self._references = [elastic(**inputs).double() for inputs in self._given]
 
-    def __call__(self, chain: Chain) -> float:
+    def __call__(self, chain: Chain, every: int = 1) -> float:
+        """The divergence of ``chain`` on ``every`` so many texts of a batch."""
         total, count = 0.0, 0
         with torch.inference_mode(), sub_network(self._elastic, chain, self._database):
-            for inputs, reference in zip(self._given, self._references, strict=True):
+            for given, reference in zip(self._given, self._references, strict=True):
+                inputs = {name: tensor[::every] for name, tensor in given.items()}
                 outputs = self._elastic(**inputs).double()
                 real = inputs["attention_mask"]
-                apart = divergence(self._elastic.architecture, reference, outputs, real)
+                apart = divergence(self._elastic.architecture, reference[::every], outputs, real)
                 total, count = total + float(apart.sum()), count + len(apart)
         return max(0.0, total / count)
 

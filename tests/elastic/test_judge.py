@@ -5,7 +5,7 @@ import pytest
 
 from deploy.architecture import uniform
 from deploy.workload import Workload
-from elastic.search.judge import POWERS, Judge, truncated
+from elastic.search.judge import FEW, POWERS, Judge, proposals
 from elastic.search.knapsack import Choice, cheapest, decode
 from elastic.space import SearchSpace
 from predictors.cost_table import CostTable
@@ -35,7 +35,7 @@ def total(choice: Choice, power: float) -> float:
 
 @pytest.mark.parametrize("power", POWERS)
 def test_the_sum_that_holds_is_found(table: CostTable, power: float) -> None:
-    judge = Judge(ERRORS, lambda choice: total(choice, power))
+    judge = Judge(ERRORS, lambda choice, _: total(choice, power))
     found = judge.decode(table, half(table))
     assert found is not None
     assert table.upper(found) <= half(table)
@@ -43,16 +43,41 @@ def test_the_sum_that_holds_is_found(table: CostTable, power: float) -> None:
     assert judge.error(found) <= min(total(choice, power) for choice in alone if choice)
 
 
+def test_every_proposal_fits(table: CostTable) -> None:
+    for choice in proposals(ERRORS, table, half(table)):
+        assert table.upper(choice) <= half(table)
+
+
+def test_every_depth_is_proposed_down_to_the_one_that_needs_no_other_cut(table: CostTable) -> None:
+    least = cheapest(table)
+    dropped = []
+    for choice in list(proposals(ERRORS, table, half(table)))[len(POWERS) :]:
+        same = [one == other for one, other in zip(reversed(choice), reversed(least), strict=True)]
+        dropped.append(same.index(False))
+    assert dropped == sorted(dropped)
+    kept = len(least) - dropped[-1]
+    assert choice == (0,) * kept + least[kept:]
+    assert table.upper((0,) * (kept + 1) + least[kept + 1 :]) > half(table)
+
+
 def test_the_last_sub_layers_go_where_that_is_best(table: CostTable) -> None:
-    found = truncated(table, half(table))
-    assert found is not None
-    kept = found.index(next(level for level in found if level))
-    assert found == (0,) * kept + cheapest(table)[kept:]
-    assert table.upper(found) <= half(table)
-    assert table.upper((0,) * (kept + 1) + cheapest(table)[kept + 1 :]) > half(table)
-    judge = Judge(ERRORS, lambda choice: float(choice != found))
-    assert judge.decode(table, half(table)) == found
-    assert truncated(table, 1e-6) is None
+    *_, last = proposals(ERRORS, table, half(table))
+    judge = Judge(ERRORS, lambda choice, _: float(choice != last))
+    assert judge.decode(table, half(table)) == last
+
+
+def test_a_few_texts_choose_who_is_judged_on_all(table: CostTable) -> None:
+    asked: dict[int, list[Choice]] = {}
+
+    def joint(choice: Choice, every: int) -> float:
+        asked.setdefault(every, []).append(choice)
+        return total(choice, 1.0)
+
+    found = Judge(ERRORS, joint).decode(table, half(table))
+    glanced, looked = (asked[every] for every in sorted(asked, reverse=True))
+    assert len(glanced) > len(looked) == FEW
+    assert looked == sorted(glanced, key=lambda choice: total(choice, 1.0))[:FEW]
+    assert found == looked[0]
 
 
 def test_smaller_powers_cut_fewer_sub_layers(table: CostTable) -> None:
@@ -66,10 +91,10 @@ def test_smaller_powers_cut_fewer_sub_layers(table: CostTable) -> None:
 
 
 def test_each_choice_is_judged_once(table: CostTable) -> None:
-    asked: list[Choice] = []
+    asked: list[tuple[Choice, int]] = []
 
-    def joint(choice: Choice) -> float:
-        asked.append(choice)
+    def joint(choice: Choice, every: int) -> float:
+        asked.append((choice, every))
         return total(choice, 1.0)
 
     judge = Judge(ERRORS, joint)
@@ -78,4 +103,4 @@ def test_each_choice_is_judged_once(table: CostTable) -> None:
 
 
 def test_a_limit_below_everything_is_answered_by_none(table: CostTable) -> None:
-    assert Judge(ERRORS, lambda _: 0.0).decode(table, 1e-6) is None
+    assert Judge(ERRORS, lambda *_: 0.0).decode(table, 1e-6) is None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from deploy.architecture import Architecture, Attention, FeedForward
 from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
@@ -66,6 +68,37 @@ def test_it_recovers_part_of_what_was_cut(encoder: Encoder, drop: bool) -> None:
     reconstruct(encoder, refitted, chain, many(12, 0))
     unseen = many(6, 1)
     assert loss(encoder, refitted, unseen) < 0.7 * loss(encoder, cut, unseen)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"labels": 3},
+        {"labels": 3, "pooling": "mean", "normed_head": True},
+        {"labels": 3, "head": "token-classification"},
+        {"labels": 2, "head": "question-answering", "normed_head": True},
+        {"head": "masked-language-model", "pooler": "gelu"},
+    ],
+)
+def test_a_head_makes_up_for_shared_layers_that_go(head: dict[str, Any]) -> None:
+    """Weights that layers share stay as they are, so that nothing but the head can."""
+    torch.manual_seed(0)
+    layers = (Attention(4, 8), FeedForward(48, "gelu")) * 3
+    architecture = Architecture(40, 32, layers, positions=16, shares=(0, 1, 0, 1, 0, 1), **head)
+    encoder = Encoder(architecture).eval()
+    chain = (*layers[:4], None, None)
+    elastic = ElasticEncoder(encoder)
+    cut, refitted = elastic.extract(chain), elastic.extract(chain)
+    reconstruct(elastic.dense, refitted, chain, many(12, 0))
+    changed = {
+        name
+        for name, tensor in refitted.state_dict().items()
+        if not torch.equal(tensor, cut.state_dict()[name])
+    }
+    assert changed
+    assert all(name.startswith("head.") for name in changed)
+    unseen = many(6, 1)
+    assert loss(encoder, refitted, unseen) < 0.8 * loss(encoder, cut, unseen)
 
 
 def test_units_that_repeat_others_are_cut_for_free(make_encoder: Callable[..., Encoder]) -> None:

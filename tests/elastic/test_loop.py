@@ -21,7 +21,7 @@ from profiler.visit import Visit
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
 TARGET = Budget.parse("fake/fake/fp32=1ms").target
 JUDGE = Judge(
-    [np.arange(len(some), dtype=float) for some in SPACE.choices], lambda choice: sum(choice)
+    [np.arange(len(some), dtype=float) for some in SPACE.choices], lambda choice, _: sum(choice)
 )
 
 
