@@ -8,7 +8,7 @@ dense 6-layer hidden-256 BERT trained on SST-2 less 5,000 sentences, which are r
 set beside them; `trec`: the same shape on TREC; `albert`: a real pre-trained ALBERT for reactions, half
 of which calibrate and half are reported on. Each is cut to 1.5, 2 and 3 times less measured onnxruntime
 latency by every method of benchmarks/methods.py, with as many seeds (of the calibration texts) as asked
-for. A method whose network misses its budget, or leaves more than 6 % of it, is asked for another, twice
+for. A method whose network misses its budget, or leaves more than 3 % of it, is asked for another, thrice
 at most. With --distil the first seed's networks of those speed-ups are distilled for one epoch and
 scored again. Prints PASS or MISS per target:
 
@@ -60,8 +60,8 @@ SPEEDUPS = (1.5, 2.0, 3.0)
 POINTS = {"sst2": 0.015, "albert": 0.02}  # that may be lost at 2x
 LENGTH = {"sst2": 32, "trec": 32, "albert": 128}
 EXAMPLES = 512  # of calibration
-TRIES = 3
-SLACK, AIM = 0.94, 0.98  # shares of a budget: less is left unused, this is asked for next
+TRIES = 4
+SLACK, AIM = 0.97, 0.985  # shares of a budget: less is left unused, this is asked for next
 
 
 def main() -> int:

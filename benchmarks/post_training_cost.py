@@ -4,10 +4,10 @@
 
 Encoders of BERT-base size and of 6 layers with hidden size 384, with random weights, and 512 random
 sentences of 8 to 64 tokens: the order of all units, the database of refitted weights, the error of every
-module at every size, then for two budgets (half and a quarter of every sub-layer) the joint divergence
-of five proposals, extraction and reconstruction. Each in a process of its own, whose largest resident
-memory counts. Prints PASS or MISS per target: BERT-base under 10 minutes and 6 GB, the small one under
-90 s, a second budget in under a quarter of the time of the first.
+module at every size, then for two budgets (half and a third of the multiply-adds, taken for milliseconds)
+the choice by joint divergence, extraction and reconstruction. Each in a process of its own, whose largest
+resident memory counts. Prints PASS or MISS per target: BERT-base under 10 minutes and 6 GB, the small one
+under 90 s, a second budget in under a quarter of the time of the first.
 """
 
 from __future__ import annotations
@@ -27,11 +27,17 @@ import torch
 from common import Row, machine, verdict
 
 from deploy.architecture import uniform
+from deploy.costs import macs
 from deploy.encoder import Encoder
+from deploy.workload import Workload
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.judge import Judge
+from elastic.search.knapsack import cheapest
 from elastic.search.sensitivity import Divergence, module_errors
-from elastic.space import Chain, SearchSpace, resized, size_of
+from elastic.space import SearchSpace
+from predictors.cost_table import CostTable
+from predictors.predictor import LatencyPredictor
 
 SHAPES = {"6 x 384": (6, 384, 12, 1536), "BERT-base size": (12, 768, 12, 3072)}
 SECONDS = {"6 x 384": 90.0, "BERT-base size": 600.0}
@@ -83,26 +89,29 @@ def steps(layers: int, hidden: int, heads: int, width: int) -> dict[str, Any]:
 
     elastic, database = timed("order and database", lambda: eliminated(dense, batches))
     some = batches[:: len(batches) // 2][:2]  # 64 sentences, as the search takes
-    timed("errors", lambda: module_errors(elastic, space, some, database))
+    errors = timed("errors", lambda: module_errors(elastic, space, some, database))
     apart = timed("references", lambda: Divergence(elastic, some, database))
-    for name, share in (("first budget", 0.5), ("second budget", 0.25)):
+    judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
+    table = multiply_adds(space)
+    for name, part in (("first budget", 1 / 2), ("second budget", 1 / 3)):
 
-        def cut(share: float) -> None:
-            proposed = [shrunk(space, share * part) for part in (1.0, 0.95, 0.9, 0.85, 0.8)]
-            chain = min(proposed, key=apart)
+        def cut(part: float) -> None:
+            choice = judge.decode(table, part * table.predict(space.dense)[1])
+            chain = space.chain(choice or cheapest(table))
             reconstruct(elastic.dense, elastic.extract(chain), chain, batches)
 
-        timed(name, lambda share=share: cut(share))
+        timed(name, lambda part=part: cut(part))
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"seconds": seconds, "bytes": peak}
 
 
-def shrunk(space: SearchSpace, share: float) -> Chain:
-    """Every sub-layer at ``share`` of its size."""
-    return tuple(
-        resized(operator, max(1, int(share * size_of(operator))))
-        for operator in space.base.operators
-    )
+def multiply_adds(space: SearchSpace) -> CostTable:
+    """The cost table of a device that takes a millisecond for every 10⁹ of them."""
+    rng, workload = np.random.default_rng(0), Workload(1, 32)
+    known = [space.architecture(space.sample(rng)) for _ in range(24)]
+    ms = [1e-9 * macs(a, workload) for a in known]
+    predictor = LatencyPredictor().fit(known, [workload] * len(known), ms)
+    return predictor.table(space.base, space.choices, workload)
 
 
 def sentences() -> list[dict[str, np.ndarray]]:
