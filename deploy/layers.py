@@ -68,6 +68,11 @@ class AttentionLayer(SubLayer):
             self.register_buffer("sine", angles.sin(), persistent=False)
 
     def added(self, states: Tensor, mask: Tensor) -> Tensor:
+        found: Tensor = self.output(self.units(states, mask))
+        return found
+
+    def units(self, states: Tensor, mask: Tensor) -> Tensor:
+        """What the heads give, side by side: [batch, sequence, heads · head_dim]."""
         # Spelt out rather than scaled_dot_product_attention: at opset 20 this gives the cleanest
         # graph, which every runtime's own fusion recognises.
         query, key, value = (
@@ -80,9 +85,7 @@ class AttentionLayer(SubLayer):
             far = (place[:, None] - place[None, :]).abs() > self.window
             mask = mask.masked_fill(far, torch.finfo(mask.dtype).min)
         scores = query @ key.transpose(-1, -2) * self.head_dim**-0.5 + mask
-        context = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
-        found: Tensor = self.output(context)
-        return found
+        return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
 
     def _split(self, projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
@@ -112,12 +115,14 @@ class FeedForwardLayer(SubLayer):
         self.gate = nn.Linear(hidden, operator.width) if operator.gated else None
         self.down = nn.Linear(operator.width, hidden)
 
-    def added(self, states: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - one call for all
-        inner = self.activation(self.up(states))
-        if self.gate is not None:
-            inner = inner * self.gate(states)
-        found: Tensor = self.down(inner)
+    def added(self, states: Tensor, mask: Tensor) -> Tensor:
+        found: Tensor = self.down(self.units(states, mask))
         return found
+
+    def units(self, states: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - one call for all
+        """What the neurons give: [batch, sequence, width]."""
+        inner: Tensor = self.activation(self.up(states))
+        return inner if self.gate is None else inner * self.gate(states)
 
 
 class SeparableConvolutionLayer(SubLayer):

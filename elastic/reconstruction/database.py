@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from elastic.reconstruction.moments import Moments, second_moments
 from elastic.space import Chain, size_of
 
 Array = np.ndarray[Any, Any]
+Weights = tuple[torch.Tensor, torch.Tensor]  # of a linear layer, and its bias
 FEW = 32  # units that go one by one
 LEVELS = 13  # at which more are refitted exactly, from all to a sixteenth
+REMEMBERED = 64  # refitted weights that are kept: 9 MB each at most in an encoder of BERT-base size
 
 
 def eliminated(
@@ -83,6 +86,8 @@ class Database:
         self._weights = [_joined(linear) for linear in self._linears]
         pairs = zip(self._weights, self._grams, strict=True)
         self._targets = [weight @ gram for weight, gram in pairs]
+        # Sub-networks that are compared with one another have much in common.
+        self._fitted = lru_cache(REMEMBERED)(self._refitted)
 
     @contextmanager
     def fitted(self, chain: Chain) -> Iterator[None]:
@@ -91,11 +96,12 @@ class Database:
         try:
             for place, operator in enumerate(chain):
                 if operator is not None and operator != self._operators[place]:
-                    before[place] = self._weights_with(place, operator)
+                    weights = self._fitted(place, operator)
+                    before[place] = _swapped(self._linears[place], weights)
             yield
         finally:
-            for place, (weight, bias) in before.items():
-                _write(self._linears[place], weight, bias)
+            for place, weights in before.items():
+                _swapped(self._linears[place], weights)
 
     def errors(self, position: int, operators: Sequence[Operator]) -> Array:
         """½ tr(G Δ H Δᵀ) of every one of ``operators`` at ``position``, with its weights refitted.
@@ -112,15 +118,13 @@ class Database:
             found.append(0.5 * (whole - np.sum(curvature * (target[:, columns] @ fitted.T))))
         return np.maximum(found, 0.0)
 
-    def _weights_with(self, position: int, operator: Operator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put the weights refitted for ``operator`` in place; returns those that were there."""
+    def _refitted(self, position: int, operator: Operator) -> Weights:
+        """What :meth:`fitted` puts in place; inputs that ``operator`` does not keep stay as they are."""
         linear, columns = self._linears[position], self._columns(position, operator)
-        before = linear.weight.detach().clone(), linear.bias.detach().clone()
         found = refit(self._targets[position], self._grams[position], columns)
-        weight = before[0].clone()
+        weight = linear.weight.detach().clone()
         weight[:, columns[:-1]] = torch.from_numpy(found[:, :-1]).to(weight)
-        _write(linear, weight, torch.from_numpy(found[:, -1]))
-        return before
+        return weight, torch.from_numpy(found[:, -1]).to(weight)
 
     def _columns(self, position: int, operator: Operator) -> Array:
         """The inputs of a sub-layer's last linear layer that ``operator`` keeps, and the constant."""
@@ -137,7 +141,8 @@ def _joined(linear: nn.Linear) -> Array:
     return np.column_stack([part.double().numpy() for part in parts])
 
 
-def _write(linear: nn.Linear, weight: torch.Tensor, bias: torch.Tensor) -> None:
-    with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias)
+def _swapped(linear: nn.Linear, weights: Weights) -> Weights:
+    """Give ``linear`` the tensors ``weights`` for its own, which are returned."""
+    own = linear.weight.data, linear.bias.data
+    linear.weight.data, linear.bias.data = weights
+    return own

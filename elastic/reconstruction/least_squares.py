@@ -7,9 +7,10 @@ give, x its residual stream, and t the dense encoder's sum before the LayerNorm 
 
 so that a sub-layer also makes up for what the cuts before it did to the residual stream (K-prune, Park et
 al. 2023, arXiv 2308.03449, equation 8), with a ridge towards the weights that it has, where K-prune
-has none and a rank-deficient calibration set blows up. Where nothing mixes tokens any more the head reads
-the first token alone, and only its rows count. Padding never does. After that a LayerNorm that comes last
-is refitted, each dimension by itself. In the end the head's first linear layer and its LayerNorm are
+has none and a rank-deficient calibration set blows up. All rounds of one position come before the next,
+so that one walk through both encoders does. Where nothing mixes tokens any more the head reads the first
+token alone, and only its rows count. Padding never does. After that a LayerNorm that comes last is
+refitted, each dimension by itself. In the end the head's first linear layer and its LayerNorm are
 refitted in the same way, to what they give in the dense encoder.
 """
 
@@ -22,17 +23,22 @@ import torch
 from torch import Tensor, nn
 
 from deploy.encoder import Encoder
-from deploy.layers import ProjectionLayer, SeparableConvolutionLayer
+from deploy.layers import (
+    AttentionLayer,
+    FeedForwardLayer,
+    ProjectionLayer,
+    SeparableConvolutionLayer,
+)
 from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.masks import Layer, gathering
 from elastic.outputs import last_mixing
+from elastic.reconstruction.ridge import refit_linear, refit_norm
 from elastic.space import Chain
 from elastic.tensors import evaluating, tensors
 
 RIDGE = 1e-2  # of the mean of the Gram matrix's diagonal
 HEAD_RIDGE = 1e-3  # nothing comes after the head that an error could grow in
-ROUNDS = 2  # each with a ridge towards the weights of the one before
 
 
 @dataclass
@@ -51,7 +57,7 @@ class _Batch:
 
 
 def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays]) -> None:
-    """Refit ``student``, the sub-network ``chain`` of ``dense``, in place, in two rounds.
+    """Refit ``student``, the sub-network ``chain`` of ``dense``, in place.
 
     Args:
         batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
@@ -61,11 +67,6 @@ def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequenc
     """
     if not batches:
         raise UsageError("Reconstruction needs at least one batch of examples; none was given.")
-    for _ in range(ROUNDS):
-        _reconstruct(dense, student, chain, batches)
-
-
-def _reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequence[Arrays]) -> None:
     kept = iter(enumerate(student.operators))
     shared = _shared(student.architecture.shares)
     reads_all = last_mixing(dense.architecture)
@@ -111,19 +112,9 @@ def _dense_step(layer: Layer, batch: _Batch) -> Tensor:
     if isinstance(layer, ProjectionLayer) or layer.pre:
         batch.dense = layer(batch.dense, batch.mask)
         return batch.dense
-    given, batch.dense = _caught(layer.norm, layer, batch.dense, batch.mask)
-    return given
-
-
-def _caught(inner: nn.Module, outer: nn.Module, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What ``inner`` is given while ``outer`` computes, and what that gives."""
-    caught: list[Tensor] = []
-    handle = inner.register_forward_pre_hook(lambda _m, given: caught.append(given[0]))
-    try:
-        outputs: Tensor = outer(*inputs)
-    finally:
-        handle.remove()
-    return caught[0], outputs
+    total = batch.dense + layer.added(batch.dense, batch.mask)
+    batch.dense = layer.norm(total)
+    return total
 
 
 def _refit(
@@ -131,20 +122,28 @@ def _refit(
 ) -> None:
     """Refit the weights of ``layer`` and move the student's states past it."""
     linear, adds = gathering(layer), not isinstance(layer, ProjectionLayer)
-    units = [_caught(linear, layer, batch.student, batch.mask)[0] for batch in batches]
+    units = [_units(layer, batch) for batch in batches]
     # A student with a smaller hidden size has the first dimensions of the dense stream.
     wanted = [
         target[..., : linear.out_features] - (batch.student if adds else 0.0)
         for batch, target in zip(batches, targets, strict=True)
     ]
-    _solve(linear, units, wanted, rows, RIDGE)
+    refit_linear(linear, units, wanted, rows, RIDGE)
     for batch, given in zip(batches, units, strict=True):
         batch.student = linear(given) + (batch.student if adds else 0.0)
     if adds and not layer.pre:
         sums, states = [batch.student for batch in batches], [batch.dense for batch in batches]
-        _refit_norm(layer.norm, sums, states, rows, RIDGE)
+        refit_norm(layer.norm, sums, states, rows, RIDGE)
         for batch in batches:
             batch.student = layer.norm(batch.student)
+
+
+def _units(layer: AttentionLayer | FeedForwardLayer | ProjectionLayer, batch: _Batch) -> Tensor:
+    """What the linear layer that is refitted is given."""
+    if isinstance(layer, ProjectionLayer):
+        return batch.student
+    states = layer.norm(batch.student) if layer.pre else batch.student
+    return layer.units(states, batch.mask)
 
 
 def _refit_head(dense: Encoder, student: Encoder, batches: Sequence[_Batch]) -> None:
@@ -162,58 +161,8 @@ def _refit_head(dense: Encoder, student: Encoder, batches: Sequence[_Batch]) -> 
         for batch, given in zip(batches, read, strict=True)
     ]
     sized = [target[..., : own.reader.out_features] for target in targets]
-    _solve(own.reader, read, sized, rows, HEAD_RIDGE)
+    refit_linear(own.reader, read, sized, rows, HEAD_RIDGE)
     if isinstance(own.norm, nn.LayerNorm):
         sums = [own.activation(own.reader(given)) for given in read]
         normed = [wanted.norm(wanted.activation(target)) for target in targets]
-        _refit_norm(own.norm, sums, normed, rows, HEAD_RIDGE)
-
-
-def _solve(
-    linear: nn.Linear,
-    units: Sequence[Tensor],
-    wanted: Sequence[Tensor],
-    rows: Sequence[Tensor],
-    share: float,
-) -> None:
-    """Refit ``linear`` so that it makes ``wanted`` of ``units``, with a ridge of ``share``."""
-    width = linear.in_features + 1
-    gram = torch.zeros(width, width, dtype=torch.float64)
-    cross = torch.zeros(width, linear.out_features, dtype=torch.float64)
-    count = 0
-    for given, target, chosen in zip(units, wanted, rows, strict=True):
-        read = nn.functional.pad(given[chosen], (0, 1), value=1.0)
-        # A batch's products are off by a millionth, which the ridge is far above; their sum is exact.
-        gram += (read.T @ read).double().cpu()
-        cross += (read.T @ target[chosen]).double().cpu()
-        count += len(read)
-    before = torch.cat([linear.weight.T, linear.bias[None]]).double().cpu()
-    scale = float(gram.diagonal()[:-1].mean()) or 1.0
-    ridge = share * scale * torch.eye(width, dtype=torch.float64)
-    ridge[-1, -1] = 1e-9 * count  # the bias is free, as long as there is anything to fit it to
-    fitted = torch.cholesky_solve(cross + ridge @ before, torch.linalg.cholesky(gram + ridge))
-    linear.weight.copy_(fitted[:-1].T)
-    linear.bias.copy_(fitted[-1])
-
-
-def _refit_norm(
-    norm: nn.LayerNorm,
-    sums: Sequence[Tensor],
-    wanted: Sequence[Tensor],
-    rows: Sequence[Tensor],
-    share: float,
-) -> None:
-    """Scale and shift of a LayerNorm that is given ``sums``: of every dimension the line from what it
-    normalises to what is ``wanted`` behind it, with a ridge of ``share`` towards the scale it has."""
-    count = 0
-    z1 = z2 = t1 = zt = torch.zeros(())
-    for given, target, chosen in zip(sums, wanted, rows, strict=True):
-        total = given[chosen].double()
-        z = nn.functional.layer_norm(total, total.shape[-1:], eps=norm.eps)
-        t = target[chosen][:, : z.shape[-1]].double()
-        z1, z2, t1, zt = z1 + z.sum(0), z2 + z.square().sum(0), t1 + t.sum(0), zt + (z * t).sum(0)
-        count += len(z)
-    ridge = share * count
-    scale = (zt - z1 * t1 / count + ridge * norm.weight) / (z2 - z1.square() / count + ridge)
-    norm.weight.copy_(scale)
-    norm.bias.copy_((t1 - scale * z1) / count)
+        refit_norm(own.norm, sums, normed, rows, HEAD_RIDGE)
