@@ -8,8 +8,8 @@ dense 6-layer hidden-256 BERT trained on SST-2 less 5,000 sentences, which are r
 set beside them; `trec`: the same shape on TREC; `albert`: a real pre-trained ALBERT for reactions, half
 of which calibrate and half are reported on. Each is cut to 1.5, 2 and 3 times less measured onnxruntime
 latency by every method of benchmarks/methods.py, with as many seeds (of the calibration texts) as asked
-for. A method whose network misses its budget, or leaves more than 3 % of it, is asked for another, thrice
-at most. With --distil the first seed's networks of those speed-ups are distilled for one epoch and
+for. A method whose network misses its budget, or leaves more than 3 % of it, is asked for another, five
+times at most. With --distil the first seed's networks of those speed-ups are distilled for one epoch and
 scored again. Prints PASS or MISS per target:
 
 - at 2x at most 1.5 points below dense on SST-2, and 2 on ALBERT;
@@ -60,7 +60,7 @@ SPEEDUPS = (1.5, 2.0, 3.0)
 POINTS = {"sst2": 0.015, "albert": 0.02}  # that may be lost at 2x
 LENGTH = {"sst2": 32, "trec": 32, "albert": 128}
 EXAMPLES = 512  # of calibration
-TRIES = 4
+TRIES = 6
 SLACK, AIM = 0.97, 0.985  # shares of a budget: less is left unused, this is asked for next
 
 
@@ -183,20 +183,22 @@ class Bench:
     ) -> dict[tuple[Method, float], tuple[Choice, float]]:
         """Per method and speed-up a network, and what it takes relative to the dense model."""
         whole = self.table.predict(self.space.dense)[1]
-        allowed = {(m, speedup): whole / speedup for m in methods for speedup in SPEEDUPS}
+        limits = {(m, speedup): whole / speedup for m in methods for speedup in SPEEDUPS}
         found: dict[tuple[Method, float], tuple[Choice, float]] = {}
+        took: dict[tuple[Method, float], list[float]] = {key: [] for key in limits}
         for attempt in range(TRIES):
-            wanted = {key: key[0].choose(self.table, ms) for key, ms in allowed.items()}
+            wanted = {key: key[0].choose(self.table, ms) for key, ms in limits.items()}
             ratios = self._measure(list(wanted.values()), f"fit/{seed}/{attempt}")
             for key, choice in wanted.items():
                 used = ratios[self.space.architecture(choice)] * key[1]  # of the budget
                 if key not in found or _better(used, found[key][1] * key[1]):
                     found[key] = choice, used / key[1]
+                took[key].append(used / limits[key])
+                # One campaign may be off by more than is left, the median of all is less so.
+                limits[key] = AIM / float(np.median(took[key]))
                 if SLACK < used <= 1:
-                    del allowed[key]
-                else:
-                    allowed[key] *= AIM / used
-            if not allowed:
+                    del limits[key]
+            if not limits:
                 break
         return found
 

@@ -9,9 +9,10 @@ from functools import cached_property
 
 import numpy as np
 
-from predictors.features import MIB, WEIGHTS, Array
+from predictors.features import ADDITIVE, MIB, WEIGHTS, Array, Features
 from predictors.law import LEAST_MS, LatencyLaw
 
+BLOCK = 4096  # rows that fit into a cache
 RESOLUTION = 10_000  # units of the largest encoder: rounding up costs at most 0.01 % per position
 
 
@@ -22,11 +23,12 @@ class CostTable:
     ``choices`` in the methods are indices, one per position, in the order the table was made with.
 
     Attributes:
-        law: the latency law that the table was made from.
+        features, law: of the predictor that the table was made from.
         ends: [8] additive features of what is no choice: embedding, head, constant.
         rows: per position, additive features [choices, 8]; zeros for a dropped sub-layer.
     """
 
+    features: Features
     law: LatencyLaw
     ends: Array
     rows: tuple[Array, ...]
@@ -55,21 +57,30 @@ class CostTable:
         return tuple(np.rint(rows[:, WEIGHTS] * MIB).astype(np.int64) for rows in self.rows)
 
     def budget_units(self, ms: float) -> int:
-        """Whole units that fit into ``ms``, rounded down."""
-        return math.floor(ms / self.unit_ms)
+        """Whole units that fit into ``ms``, rounded down; of an encoder that later stages of the law make
+        faster than its sum, as many as fit at best."""
+        return math.floor(ms / self.law.least_ratio / self.unit_ms)
 
     def predict(self, choices: Sequence[int]) -> tuple[float, float, float]:
         """Lower, predicted and upper milliseconds by the full law, cache spill included."""
-        picked = [rows[choice] for rows, choice in zip(self.rows, choices, strict=True)]
-        whole = np.sum([self.ends, *picked], axis=0)[None]
-        lower, ms, upper = self.law.interval(self.law.features.with_spill(whole))
+        lower, ms, upper = self.predict_many(np.asarray(choices, dtype=np.int64)[None])
         return float(lower[0]), float(ms[0]), float(upper[0])
+
+    def predict_many(self, choices: Array) -> tuple[Array, Array, Array]:
+        """What :meth:`predict` says of every row of ``choices`` [n, positions]: [n] each."""
+        found = np.empty((3, len(choices)))
+        for at in range(0, len(choices), BLOCK):
+            part = choices[at : at + BLOCK]
+            whole = np.repeat(self.ends[None], len(part), axis=0)
+            for rows, chosen in zip(self.rows, part.T, strict=True):
+                whole += rows[chosen]
+            found[:, at : at + BLOCK] = self.law.interval(self.features.with_spill(whole))
+        return found[0], found[1], found[2]
 
     def upper(self, choices: Sequence[int]) -> float:
         """Upper end of the interval in milliseconds: a choice is feasible when this fits."""
         return self.predict(choices)[2]
 
     def _additive(self, rows: Array) -> Array:
-        coefficients = self.law.coefficients[: rows.shape[-1]]
-        milliseconds: Array = self.law.factor * (rows @ coefficients)
+        milliseconds: Array = self.law.factor * (rows @ self.law.coefficients[:ADDITIVE])
         return milliseconds

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from predictors.features import Array, Features
+from predictors.features import Array
+from predictors.trees import Trees
+from predictors.utilisation import Utilisation
 
 LEAST_MS = 1e-6  # no run takes less; keeps relative features finite where every coefficient is zero
 # Variance of a relative residual over the prior variance of a relative coefficient: 2 % and 100 %.
@@ -15,45 +19,83 @@ RIDGE = 4e-4
 
 @dataclass(frozen=True, eq=False)
 class LatencyLaw:
-    """milliseconds = factor · features · coefficients, with all coefficients non-negative.
+    """milliseconds = factor · trees(features) · utilisation(features · coefficients).
 
     Attributes:
-        features: how architectures become rows.
-        coefficients: [9] milliseconds per unit of each column.
-        design: [n, 9] feature rows of the training encoders.
+        coefficients: [p] milliseconds per unit of each column, none negative.
+        design: [n, p] feature rows of the training encoders.
         spread: half-width of the interval in log milliseconds at a point of no leverage.
+        coverage: share of new measurements that the interval is to hold.
+        utilisation, trees: later stages, None where leave-one-out does not ask for them.
         factor: what later measurements multiply all milliseconds by.
     """
 
-    features: Features
     coefficients: Array
     design: Array
     spread: float
+    coverage: float
+    utilisation: Utilisation | None = None
+    trees: Trees | None = None
     factor: float = 1.0
 
     def milliseconds(self, rows: Array) -> Array:
-        """[n, 9] features -> [n] milliseconds, positive."""
-        return self.factor * np.maximum(rows @ self.coefficients, LEAST_MS)
+        """[n, p] features -> [n] milliseconds, positive. Never falls as a feature grows."""
+        return self._later_stages(rows, self._sum(rows))
+
+    @property
+    def least_ratio(self) -> float:
+        """Of milliseconds to factor · features · coefficients: no encoder has a smaller one."""
+        sizes = 1.0 if self.utilisation is None else float(self.utilisation.ratios.min())
+        return sizes * (1.0 if self.trees is None else self.trees.least)
 
     def leverage(self, rows: Array) -> Array:
-        """[n, 9] -> [n]: how far each row lies from the training rows, in shares of its time.
+        """[n, p] -> [n]: how far each row lies from the training rows, in shares of its time.
 
         The hat value r (RᵀR + λI)⁻¹ rᵀ of the relative regression, where r is the share of each
-        column in the predicted time.
+        column in the predicted sum.
         """
-        return leverage(self._shares(self.design), self._shares(rows))
+        return self._leverage(rows, self._sum(rows))
 
     def interval(self, rows: Array) -> tuple[Array, Array, Array]:
-        """[n, 9] features -> lower, predicted and upper milliseconds, [n] each."""
-        ms = self.milliseconds(rows)
-        ratio = np.exp(self.spread * np.sqrt(1 + self.leverage(rows)))
+        """[n, p] features -> lower, predicted and upper milliseconds, [n] each."""
+        ms, width = self._predicted(rows)
+        ratio = np.exp(width)
         return ms / ratio, ms, ms * ratio
 
-    def _shares(self, rows: Array) -> Array:
-        return self.factor * rows * self.coefficients / self.milliseconds(rows)[:, None]
+    def probability(self, rows: Array, budget_ms: float) -> Array:
+        """[n, p] -> [n]: that a new measurement takes at most ``budget_ms``.
 
+        The logistic law of the logarithm whose two-sided quantile is the interval: its tails are heavier
+        than the normal law's, as those of timings are.
+        """
+        ms, width = self._predicted(rows)
+        end = math.log((1 + self.coverage) / (1 - self.coverage))  # logit of the upper end
+        far = end * (math.log(budget_ms) - np.log(ms)) / np.maximum(width, 1e-9)
+        found: Array = 1 / (1 + np.exp(-np.clip(far, -700, 700)))
+        return found
 
-def leverage(design: Array, rows: Array) -> Array:
-    """Hat values [m] of ``rows`` [m, p] in a ridge regression on ``design`` [n, p]."""
-    gram = design.T @ design + RIDGE * np.eye(design.shape[1])
-    return np.einsum("ij,ij->i", rows, np.linalg.solve(gram, rows.T).T)
+    def _predicted(self, rows: Array) -> tuple[Array, Array]:
+        """Milliseconds and the interval's half-width in their logarithm, [n] each."""
+        sums = self._sum(rows)
+        width = self.spread * np.sqrt(1 + self._leverage(rows, sums))
+        return self._later_stages(rows, sums), width
+
+    def _sum(self, rows: Array) -> Array:
+        found: Array = np.maximum(rows @ self.coefficients, LEAST_MS)
+        return found
+
+    def _later_stages(self, rows: Array, sums: Array) -> Array:
+        ms = sums if self.utilisation is None else self.utilisation(sums)
+        return self.factor * (ms if self.trees is None else ms * self.trees(rows))
+
+    def _leverage(self, rows: Array, sums: Array) -> Array:
+        # With G⁻¹ = LLᵀ the hat value of a row is the squared length of r L.
+        found: Array = np.square((rows / sums[:, None]) @ self._root).sum(1)
+        return found
+
+    @cached_property
+    def _root(self) -> Array:
+        shares = self.design * self.coefficients / self._sum(self.design)[:, None]
+        gram = shares.T @ shares + RIDGE * np.eye(shares.shape[1])
+        found: Array = self.coefficients[:, None] * np.linalg.cholesky(np.linalg.inv(gram))
+        return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,22 @@ from predictors.features import COLUMNS, WEIGHTS, Array, Features
 from predictors.law import LatencyLaw
 from predictors.selection import select_law
 from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, shapes
+from predictors.trees import Trees
+from predictors.utilisation import Utilisation
 
-SCHEMA = 1
+SCHEMA = 2
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
 STRETCH = 1.25  # weights may lie this factor outside what was measured
 
 Architectures = Sequence[Architecture]
 Workloads = Sequence[Workload]
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    features: Features
+    law: LatencyLaw
+    training: tuple[TrainingRow, ...]
 
 
 class LatencyPredictor:
@@ -46,12 +55,12 @@ class LatencyPredictor:
             raise UsageError(f"Coverage must lie between 0 and 1, not {coverage!r}; 0.9 is usual.")
         self.precision = Features(precision).precision
         self.coverage = coverage
-        self._fitted: tuple[LatencyLaw, tuple[TrainingRow, ...]] | None = None
+        self._fitted: _Fitted | None = None
 
     def fit(
         self, architectures: Architectures, workloads: Workloads, ms: Sequence[float]
     ) -> LatencyPredictor:
-        """Fit to n measured encoders; returns self. Imports scipy.
+        """Fit to n measured encoders; returns self. Imports scikit-learn.
 
         Raises:
             UsageError: fewer than 4 rows, sequences of different lengths, or a latency that is
@@ -59,9 +68,10 @@ class LatencyPredictor:
         """
         check_rows(architectures, workloads, ms)
         measured = np.asarray(ms, dtype=float)
-        law, loo = select_law(architectures, workloads, measured, self.precision, self.coverage)
-        rows = zip(architectures, workloads, measured.tolist(), loo.tolist(), strict=True)
-        self._fitted = law, tuple(TrainingRow(*row) for row in rows)
+        found = select_law(architectures, workloads, measured, self.precision, self.coverage)
+        rows = zip(architectures, workloads, measured.tolist(), found.loo.tolist(), strict=True)
+        training = tuple(TrainingRow(*row) for row in rows)
+        self._fitted = _Fitted(found.features, found.law, training)
         return self
 
     def predict(self, architectures: Architectures, workloads: Workloads) -> Array:
@@ -74,10 +84,24 @@ class LatencyPredictor:
         """Lower and upper milliseconds, [n] each, that hold a new measurement with ``coverage``.
 
         Leave-one-out conformal on |log(measured / predicted)|, wider the farther an encoder is from
-        the measured ones (predictors.selection, predictors.law).
+        the measured ones (predictors.conformal, predictors.law).
         """
         lower, _, upper = self._law.interval(self._rows(architectures, workloads))
         return lower, upper
+
+    def probability(
+        self, architectures: Architectures, workloads: Workloads, budget_ms: float
+    ) -> Array:
+        """Probability [n] that a new measurement takes at most ``budget_ms``.
+
+        Raises:
+            UsageError: ``budget_ms`` is not a positive number.
+        """
+        if not (math.isfinite(budget_ms) and budget_ms > 0):
+            raise UsageError(
+                f"A budget must be a positive number of milliseconds, not {budget_ms!r}."
+            )
+        return self._law.probability(self._rows(architectures, workloads), budget_ms)
 
     def in_domain(self, architectures: Architectures, workloads: Workloads) -> Array:
         """Booleans [n]: False where a prediction extrapolates from what was measured.
@@ -100,13 +124,15 @@ class LatencyPredictor:
     def shares(self, architecture: Architecture, workload: Workload) -> list[tuple[str, float]]:
         """Where the time goes: (kind, milliseconds) of embedding and constant, sub-layers, head.
 
-        They sum to the prediction; what spills from the cache is spread in proportion to weights.
+        They sum to the prediction; what spills from the cache is spread in proportion to weights, what
+        later stages add or take in proportion to all.
         """
-        law = self._law
-        chain = law.features.chain(architecture, workload)
-        whole = law.features.with_spill(chain.sum(0)[None])[0]
-        spill = law.coefficients[-1] * whole[-1] * chain[:, WEIGHTS] / whole[WEIGHTS]
-        ms = law.factor * (chain @ law.coefficients[:-1] + spill)
+        law, features = self._law, self._features
+        chain = features.chain(architecture, workload)
+        whole = features.with_spill(chain.sum(0)[None])
+        spill = law.coefficients[-1] * whole[0, -1] * chain[:, WEIGHTS] / whole[0, WEIGHTS]
+        ms = chain @ law.coefficients[:-1] + spill
+        ms *= law.milliseconds(whole) / ms.sum()
         kinds = ["embedding and constant", *(op.kind for op in architecture.operators), "head"]
         return list(zip(kinds, ms.tolist(), strict=True))
 
@@ -114,11 +140,12 @@ class LatencyPredictor:
         self, base: Architecture, choices: Sequence[Sequence[Operator | None]], workload: Workload
     ) -> CostTable:
         """Cost of every choice at every position of ``base``, whose own chain tells the head's width."""
-        law, hidden, rows = self._law, base.hidden, []
+        features, hidden, rows = self._features, base.hidden, []
         for position in choices:
-            rows.append(np.stack([law.features.operator(op, hidden, workload) for op in position]))
+            rows.append(np.stack([features.operator(op, hidden, workload) for op in position]))
             hidden = next((op.to for op in position if isinstance(op, Projection)), hidden)
-        return CostTable(law, np.sum(law.features.ends(base, workload), axis=0), tuple(rows))
+        ends = np.sum(features.ends(base, workload), axis=0)
+        return CostTable(features, self._law, ends, tuple(rows))
 
     def calibrated(self, factor: float) -> LatencyPredictor:
         """This predictor with all milliseconds multiplied by ``factor``.
@@ -129,7 +156,8 @@ class LatencyPredictor:
         if not (math.isfinite(factor) and factor > 0):
             raise UsageError(f"A calibration factor must be a positive number, not {factor!r}.")
         result = LatencyPredictor(self.precision, self.coverage)
-        result._fitted = replace(self._law, factor=self._law.factor * factor), self._training
+        law = replace(self._law, factor=self._law.factor * factor)
+        result._fitted = replace(self._checked(), law=law)
         return result
 
     @property
@@ -144,15 +172,17 @@ class LatencyPredictor:
 
     def to_json(self) -> dict[str, Any]:
         """Everything that prediction needs, and the evidence for it."""
-        law = self._law
+        law, features = self._law, self._features
         return {
             "schema": SCHEMA,
             "precision": self.precision,
             "coverage": self.coverage,
-            "tile": law.features.tile,
-            "spill_mib": law.features.spill,
+            "tile": features.tile,
+            "spill_mib": features.spill,
             "coefficients_ms": dict(zip(COLUMNS, law.coefficients.tolist(), strict=True)),
             "units": dict(COLUMNS),
+            "utilisation": law.utilisation and law.utilisation.to_json(),
+            "trees": law.trees and law.trees.to_json(),
             "spread": law.spread,
             "factor": law.factor,
             "training": [row.to_json() for row in self._training],
@@ -173,7 +203,8 @@ class LatencyPredictor:
                 )
             result = cls(data["precision"], data["coverage"])
             training = tuple(map(TrainingRow.from_json, data["training"]))
-            result._fitted = _read_law(data, training), training
+            features = Features(data["precision"], data["tile"], data["spill_mib"])
+            result._fitted = _Fitted(features, _read_law(data, features, training), training)
             return result
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UsageError(
@@ -182,27 +213,40 @@ class LatencyPredictor:
             ) from error
 
     @property
+    def _features(self) -> Features:
+        return self._checked().features
+
+    @property
     def _law(self) -> LatencyLaw:
-        return self._checked()[0]
+        return self._checked().law
 
     @property
     def _training(self) -> tuple[TrainingRow, ...]:
-        return self._checked()[1]
+        return self._checked().training
 
-    def _checked(self) -> tuple[LatencyLaw, tuple[TrainingRow, ...]]:
+    def _checked(self) -> _Fitted:
         if self._fitted is None:
             raise UsageError("This latency predictor is not fitted; call fit or from_json first.")
         return self._fitted
 
     def _rows(self, architectures: Architectures, workloads: Workloads) -> Array:
         check_pairs(architectures, workloads)
-        return self._law.features.matrix(architectures, workloads)
+        return self._features.matrix(architectures, workloads)
 
 
-def _read_law(data: dict[str, Any], training: Sequence[TrainingRow]) -> LatencyLaw:
+def _read_law(
+    data: dict[str, Any], features: Features, training: Sequence[TrainingRow]
+) -> LatencyLaw:
     coefficients = np.array([data["coefficients_ms"][name] for name in COLUMNS], dtype=float)
     if not (np.isfinite(coefficients) & (coefficients >= 0)).all():
         raise ValueError(f"coefficients {coefficients.tolist()} are not all non-negative numbers")
-    features = Features(data["precision"], data["tile"], data["spill_mib"])
-    design = features.matrix([r.architecture for r in training], [r.workload for r in training])
-    return LatencyLaw(features, coefficients, design, float(data["spread"]), float(data["factor"]))
+    utilisation, trees = data["utilisation"], data["trees"]
+    return LatencyLaw(
+        coefficients,
+        features.matrix([r.architecture for r in training], [r.workload for r in training]),
+        float(data["spread"]),
+        float(data["coverage"]),
+        None if utilisation is None else Utilisation.from_json(utilisation),
+        None if trees is None else Trees.from_json(trees),
+        float(data["factor"]),
+    )

@@ -1,4 +1,4 @@
-"""From measurements to a law: tile and spill threshold by leave-one-out, then the interval.
+"""From measurements to a law: tile and spill threshold by leave-one-out, then the later stages.
 
 Each refinement has to earn its place: it is taken only where it lowers the leave-one-out error
 clearly, because a dozen rows would otherwise be explained by chance.
@@ -6,47 +6,42 @@ clearly, because a dozen rows would otherwise be explained by chance.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from deploy.architecture import Architecture
 from deploy.workload import Workload
+from predictors.conformal import HeldOut
 from predictors.features import WEIGHTS, Array, Features
 from predictors.law import LatencyLaw
-from predictors.regression import LEAST_SIGMA, fit_non_negative, leave_one_out
+from predictors.regression import leave_one_out
 
 TILES = (1, 16, 32, 64)
 SPILLS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # MiB
 ON_EACH_SIDE = 3  # rows that a threshold must have on each side to show at all
-CLEARLY = 0.1  # share of the simpler law's leave-one-out error that a refinement must save
-SURELY = 1.5  # standard errors that this saving must exceed: the best of many may win by chance
-WIDENING = 2.0  # for the largest residual, where the rows are too few for the wanted quantile
-LEAST_RATIO = 1e-3  # of predicted to measured; bounds log residuals where a refit predicts nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found for one target.
+
+    Attributes:
+        features: how architectures become rows of the law.
+        loo: prediction [n] of every row by a fit to all the others, in milliseconds.
+    """
+
+    features: Features
+    law: LatencyLaw
+    loo: Array
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     features: Features
     matrix: Array
-    loo: Array
-    errors: Array  # |log(predicted / measured)| by leave-one-out, [n]
-
-    @property
-    def error(self) -> float:
-        return float(self.errors.mean())
-
-    def clearly_beats(self, simpler: _Candidate) -> bool:
-        """By a tenth, by more than any measurement can tell, and by 1.5 paired standard errors."""
-        gains = simpler.errors - self.errors
-        needed = (
-            CLEARLY * simpler.error,
-            LEAST_SIGMA,
-            SURELY * gains.std(ddof=1) / math.sqrt(len(gains)),
-        )
-        return bool(gains.mean() > max(needed))
+    held_out: HeldOut
 
 
 def select_law(
@@ -55,25 +50,29 @@ def select_law(
     ms: Array,
     precision: str,
     coverage: float,
-) -> tuple[LatencyLaw, Array]:
-    """The law that leave-one-out prefers, and its leave-one-out predictions [n] in milliseconds."""
-    best = _select(architectures, workloads, ms, precision)
-    coefficients = fit_non_negative(best.matrix, ms)
-    law = LatencyLaw(best.features, coefficients, best.matrix, spread=0.0)
-    spread = conformal_spread(best.errors, law.leverage(best.matrix), coverage)
-    return replace(law, spread=spread), best.loo
+    prior: Array | None = None,
+) -> Found:
+    """The law that leave-one-out prefers, shrunk to the coefficients ``prior`` where given."""
+    from predictors.regressors import StagedRegressor
+
+    best = _select(architectures, workloads, ms, precision, prior)
+    fitted = StagedRegressor(coverage, prior).fit(best.matrix, ms)
+    return Found(best.features, fitted.law_, fitted.held_out_.predicted)
 
 
 def _select(
-    architectures: Sequence[Architecture], workloads: Sequence[Workload], ms: Array, precision: str
+    architectures: Sequence[Architecture],
+    workloads: Sequence[Workload],
+    ms: Array,
+    precision: str,
+    prior: Array | None,
 ) -> _Candidate:
     """Refinements are judged together with others of the same number, fewest first."""
 
     def candidate(tile: int, spill: float | None) -> _Candidate:
         features = Features(precision, tile, spill)
         matrix = features.matrix(architectures, workloads)
-        loo = leave_one_out(matrix, ms)
-        return _Candidate(features, matrix, loo, np.abs(_log_error(loo, ms)))
+        return _Candidate(features, matrix, HeldOut(leave_one_out(matrix, ms, prior), ms))
 
     best = candidate(TILES[0], None)
     spills = _visible_thresholds(best.matrix[:, WEIGHTS])
@@ -81,8 +80,8 @@ def _select(
     single += [candidate(TILES[0], spill) for spill in spills]
     double = [candidate(tile, spill) for tile in TILES[1:] for spill in spills]
     for group in (single, double):
-        refined = min(group, key=lambda c: c.error, default=best)
-        if refined.clearly_beats(best):
+        refined = min(group, key=lambda c: c.held_out.error, default=best)
+        if refined.held_out.clearly_beats(best.held_out):
             best = refined
     return best
 
@@ -93,21 +92,3 @@ def _visible_thresholds(weights: Array) -> list[float]:
         return []
     least, most = ordered[ON_EACH_SIDE - 1], ordered[-ON_EACH_SIDE]
     return [float(spill) for spill in SPILLS if least <= spill < most]
-
-
-def conformal_spread(log_error: Array, leverages: Array, coverage: float) -> float:
-    """Half-width in log milliseconds at a point of no leverage.
-
-    The scores are the leave-one-out residuals over their standard deviation √(1 + h/(1−h)) =
-    1/√(1−h), where h is the leverage of the row that was left out; their quantile of rank
-    ⌈(n+1)·coverage⌉ holds a new score with that probability (split conformal, Lei et al. 2018,
-    arXiv 1604.04173, on jackknife residuals). Where the rank exceeds n, the largest is doubled.
-    """
-    scores = np.sort(np.abs(log_error) * np.sqrt(np.maximum(0.0, 1 - leverages)))
-    rank = math.ceil((len(scores) + 1) * coverage)
-    return float(scores[rank - 1] if rank <= len(scores) else WIDENING * scores[-1])
-
-
-def _log_error(loo: Array, ms: Array) -> Array:
-    errors: Array = np.log(np.maximum(loo / ms, LEAST_RATIO))
-    return errors

@@ -10,14 +10,16 @@ al. 2023, arXiv 2308.03449, equation 8), with a ridge towards the weights that i
 has none and a rank-deficient calibration set blows up. All rounds of one position come before the next,
 so that one walk through both encoders does. Where nothing mixes tokens any more the head reads the first
 token alone, and only its rows count. Padding never does. After that a LayerNorm that comes last is
-refitted, each dimension by itself. In the end the head's first linear layer and its LayerNorm are
-refitted in the same way, to what they give in the dense encoder.
+refitted, each dimension by itself. Where the dense encoder goes on after the last position that is kept,
+that one is refitted to what it ends with, in weights that it no longer shares. In the end the head's
+first linear layer and its LayerNorm are refitted in the same way, to what they give in the dense encoder.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -67,13 +69,17 @@ def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequenc
     """
     if not batches:
         raise UsageError("Reconstruction needs at least one batch of examples; none was given.")
+    last = max((p for p, kept in enumerate(chain) if kept is not None), default=len(chain) - 1)
+    if last < len(chain) - 1:
+        _own_weights(student)
     kept = iter(enumerate(student.operators))
     shared = _shared(student.architecture.shares)
     reads_all = last_mixing(dense.architecture)
     with evaluating(dense), evaluating(student), torch.inference_mode():
         under_way = [_begin(dense, student, batch) for batch in batches]
-        for position, (layer, operator) in enumerate(zip(dense.operators, chain, strict=True)):
-            targets = [_dense_step(layer, batch) for batch in under_way]
+        for position, operator in enumerate(chain[: last + 1]):
+            for layer in dense.operators[position : position + 1 if position < last else None]:
+                targets = [_dense_step(layer, batch) for batch in under_way]
             if operator is None:
                 continue
             place, own = next(kept)
@@ -85,6 +91,15 @@ def reconstruct(dense: Encoder, student: Encoder, chain: Chain, batches: Sequenc
                 continue
             _refit(own, under_way, targets, _rows(under_way, position > reads_all))
         _refit_head(dense, student, under_way)
+
+
+def _own_weights(student: Encoder) -> None:
+    """Tell the last sub-layer apart from those that it shares its weights with."""
+    *others, first = student.architecture.shares or [0]
+    if first < len(others):
+        place = len(others)
+        student.operators[place] = copy.deepcopy(student.operators[place])
+        student.architecture = replace(student.architecture, shares=(*others, place))
 
 
 def _rows(batches: Sequence[_Batch], first: bool) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from deploy.architecture import Architecture, Attention, FeedForward
+from deploy.costs import parameters
 from deploy.encoder import Encoder
 from devices.errors import UsageError
 from devices.runtimes import Arrays
@@ -82,23 +84,48 @@ def test_it_recovers_part_of_what_was_cut(encoder: Encoder, drop: bool) -> None:
 )
 def test_a_head_makes_up_for_shared_layers_that_go(head: dict[str, Any]) -> None:
     """Weights that layers share stay as they are, so that nothing but the head can."""
+    encoder, elastic = sharing(**head)
+    layers = encoder.architecture.operators
+    chain = (*layers[:2], None, None, *layers[4:])
+    cut, refitted = elastic.extract(chain), elastic.extract(chain)
+    reconstruct(elastic.dense, refitted, chain, many(12, 0))
+    assert changed(cut, refitted)
+    assert all(name.startswith("head.") for name in changed(cut, refitted))
+    unseen = many(6, 1)
+    assert loss(encoder, refitted, unseen) < 0.8 * loss(encoder, cut, unseen)
+
+
+def test_the_last_layer_makes_up_for_those_after_it_in_weights_of_its_own(tmp_path: Path) -> None:
+    encoder, elastic = sharing(head="masked-language-model", pooler="gelu")
+    chain = (*encoder.architecture.operators[:4], None, None)
+    cut, refitted = elastic.extract(chain), elastic.extract(chain)
+    reconstruct(elastic.dense, refitted, chain, many(12, 0))
+    places = {name.split(".")[1] for name in changed(cut, refitted) if name.startswith("operators")}
+    assert places == {"1", "3"}  # of the two feed-forwards neither shares with another now
+    assert refitted.architecture.shares == (0, 1, 0, 3)
+    counted = sum(p.numel() for p in refitted.parameters())
+    assert counted == parameters(refitted.architecture) > parameters(cut.architecture)
+    refitted.save_pretrained(tmp_path)
+    assert not changed(refitted, Encoder.from_pretrained(tmp_path))
+    unseen = many(6, 1)
+    assert loss(encoder, refitted, unseen) < 0.6 * loss(encoder, cut, unseen)
+
+
+def sharing(**head: Any) -> tuple[Encoder, ElasticEncoder]:
+    """An encoder whose three layers are one."""
     torch.manual_seed(0)
     layers = (Attention(4, 8), FeedForward(48, "gelu")) * 3
     architecture = Architecture(40, 32, layers, positions=16, shares=(0, 1, 0, 1, 0, 1), **head)
     encoder = Encoder(architecture).eval()
-    chain = (*layers[:4], None, None)
-    elastic = ElasticEncoder(encoder)
-    cut, refitted = elastic.extract(chain), elastic.extract(chain)
-    reconstruct(elastic.dense, refitted, chain, many(12, 0))
-    changed = {
-        name
-        for name, tensor in refitted.state_dict().items()
-        if not torch.equal(tensor, cut.state_dict()[name])
+    return encoder, ElasticEncoder(encoder)
+
+
+def changed(one: Encoder, other: Encoder) -> set[str]:
+    """The weights that are not alike."""
+    others = other.state_dict()
+    return {
+        name for name, given in one.state_dict().items() if not torch.equal(given, others[name])
     }
-    assert changed
-    assert all(name.startswith("head.") for name in changed)
-    unseen = many(6, 1)
-    assert loss(encoder, refitted, unseen) < 0.8 * loss(encoder, cut, unseen)
 
 
 def test_units_that_repeat_others_are_cut_for_free(make_encoder: Callable[..., Encoder]) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from deploy.workload import Workload
 from predictors.cost_table import RESOLUTION, CostTable
 from predictors.features import COLUMNS, Features
 from predictors.law import LatencyLaw
+from predictors.trees import Trees
+from predictors.utilisation import Utilisation
 
 WORKLOAD = Workload(1, 64)
 CHOICES = (
@@ -24,11 +28,11 @@ def make_table(seed: int = 0, spill: float | None = 4.0, factor: float = 1.0) ->
     rng = np.random.default_rng(seed)
     coefficients = rng.uniform(0.01, 0.1, len(COLUMNS))
     design = features.matrix([BASE] * 3, [Workload(1, n) for n in (32, 64, 128)])
-    law = LatencyLaw(features, coefficients, design, 0.05, factor)
+    law = LatencyLaw(coefficients, design, 0.05, 0.9, factor=factor)
     rows = tuple(
         np.stack([features.operator(op, 256, WORKLOAD) for op in position]) for position in CHOICES
     )
-    return CostTable(law, np.sum(features.ends(BASE, WORKLOAD), axis=0), rows)
+    return CostTable(features, law, np.sum(features.ends(BASE, WORKLOAD), axis=0), rows)
 
 
 def architecture(choice: tuple[int, ...]) -> Architecture:
@@ -49,11 +53,33 @@ def test_units_never_fall_below_the_additive_prediction(choice, seed: int, facto
 @settings(max_examples=30, deadline=None)
 def test_predict_is_the_full_law_with_spill_and_interval(choice) -> None:
     table = make_table()
-    row = table.law.features.matrix([architecture(choice)], [WORKLOAD])
+    row = table.features.matrix([architecture(choice)], [WORKLOAD])
     lower, ms, upper = (float(v[0]) for v in table.law.interval(row))
     assert table.predict(choice) == pytest.approx((lower, ms, upper))
     assert table.upper(choice) == pytest.approx(upper)
     assert lower < ms < upper
+
+
+def test_many_choices_at_once_are_what_each_is_alone() -> None:
+    table, rng = make_table(), np.random.default_rng(0)
+    asked = rng.integers(0, 5, (9000, len(CHOICES)))
+    found = np.stack(table.predict_many(asked))
+    for row in (0, 4095, 4096, 8999):
+        assert found[:, row] == pytest.approx(table.predict(asked[row]))
+    assert np.stack(table.predict_many(asked[:0])).shape == (3, 0)
+
+
+@given(choice=CHOICE)
+@settings(max_examples=30, deadline=None)
+def test_no_choice_that_fits_is_beyond_the_units_of_its_budget(choice) -> None:
+    """Later stages may make an encoder faster than its sum, which the units are of."""
+    table = make_table()
+    slow, fast = Utilisation(np.array([0.1, 10.0]), np.array([1.1, 0.7])), 0.8
+    trees = Trees(np.zeros((1, 3), int), np.zeros((1, 3)), np.log([[fast, 1.0, 1.0, 1.2]]))
+    table = replace(table, law=replace(table.law, utilisation=slow, trees=trees))
+    least = sum(int(table.units[p][c]) for p, c in enumerate(choice)) - len(choice) - 1
+    _, ms, _ = table.predict(choice)
+    assert table.base + least <= table.budget_units(ms)
 
 
 def test_shape_of_the_table() -> None:

@@ -5,15 +5,15 @@ from deploy.architecture import uniform
 from deploy.costs import costs
 from deploy.workload import Workload
 from devices.errors import CutonceError
-from predictors.selection import conformal_spread, select_law
+from predictors.selection import Found, select_law
 
 WORKLOAD = Workload(1, 64)
 WIDTHS = [48, 100, 163, 210, 292, 340, 401, 470, 530, 590, 655, 700, 776, 830, 1000, 1200]
 ENCODERS = [uniform(1 + i % 4, 192 + 64 * (i % 3), 2, width) for i, width in enumerate(WIDTHS)]
 
 
-def law_of(ms: list[float]):
-    return select_law(ENCODERS, [WORKLOAD] * len(ENCODERS), np.array(ms), "fp32", 0.9)[0]
+def found_in(ms: list[float]) -> Found:
+    return select_law(ENCODERS, [WORKLOAD] * len(ENCODERS), np.array(ms), "fp32", 0.9)
 
 
 def padded_macs(architecture, tile: int) -> float:
@@ -29,15 +29,15 @@ def mebibytes(architecture) -> float:
 
 @pytest.mark.parametrize("tile", [1, 32, 64])
 def test_finds_the_tile_of_the_device(tile: int) -> None:
-    law = law_of([0.05 + padded_macs(a, tile) / 2e7 for a in ENCODERS])
-    assert law.features.tile == tile
-    assert law.features.spill is None
+    found = found_in([0.05 + padded_macs(a, tile) / 2e7 for a in ENCODERS])
+    assert found.features.tile == tile
+    assert found.features.spill is None
 
 
 def test_finds_the_cache_threshold() -> None:
-    law = law_of([0.5 + mebibytes(a) / 10 + max(0, mebibytes(a) - 4) / 3 for a in ENCODERS])
-    assert law.features.spill == 4
-    assert law.features.tile == 1
+    found = found_in([0.5 + mebibytes(a) / 10 + max(0, mebibytes(a) - 4) / 3 for a in ENCODERS])
+    assert found.features.spill == 4
+    assert found.features.tile == 1
 
 
 def test_noise_alone_adds_no_refinement() -> None:
@@ -45,29 +45,14 @@ def test_noise_alone_adds_no_refinement() -> None:
     kept = 0
     for _ in range(20):
         exact = np.array([0.05 + padded_macs(a, 1) / 2e7 for a in ENCODERS])
-        features = law_of(list(exact * np.exp(rng.normal(0, 0.01, len(exact))))).features
+        features = found_in(list(exact * np.exp(rng.normal(0, 0.01, len(exact))))).features
         kept += features.tile == 1 and features.spill is None
     assert kept >= 15
 
 
-def test_spread_is_the_finite_sample_quantile() -> None:
-    residuals = np.arange(1, 20) / 100 * np.where(np.arange(19) % 2, 1, -1)
-    assert conformal_spread(residuals, np.zeros(19), 0.9) == pytest.approx(0.18)  # ⌈20·0.9⌉ = 18
-    assert conformal_spread(residuals, np.zeros(19), 0.5) == pytest.approx(0.10)
-
-
-def test_spread_doubles_the_largest_where_rows_are_too_few() -> None:
-    assert conformal_spread(np.array([0.01, -0.03, 0.02, 0.01]), np.zeros(4), 0.9) == 0.06
-
-
-def test_residuals_count_less_where_the_left_out_row_had_leverage() -> None:
-    residuals = np.full(9, 0.1)
-    assert conformal_spread(residuals, np.full(9, 0.75), 0.9) == pytest.approx(0.05)
-
-
 def test_contradictory_rows_still_give_a_law() -> None:
     try:
-        law = law_of([10.0 if i % 2 else 0.001 for i in range(len(ENCODERS))])
+        law = found_in([10.0 if i % 2 else 0.001 for i in range(len(ENCODERS))]).law
     except CutonceError:
         pytest.fail("a fit to nonsense must say so through its interval, not by an error")
     assert law.spread > 1

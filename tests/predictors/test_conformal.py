@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from predictors.conformal import HeldOut, conformal_spread
+
+
+def test_spread_is_the_finite_sample_quantile() -> None:
+    residuals = np.arange(1, 20) / 100 * np.where(np.arange(19) % 2, 1, -1)
+    assert conformal_spread(residuals, np.zeros(19), 0.9) == pytest.approx(0.18)  # ⌈20·0.9⌉ = 18
+    assert conformal_spread(residuals, np.zeros(19), 0.5) == pytest.approx(0.10)
+
+
+def test_spread_doubles_the_largest_where_rows_are_too_few() -> None:
+    assert conformal_spread(np.array([0.01, -0.03, 0.02, 0.01]), np.zeros(4), 0.9) == 0.06
+
+
+def test_residuals_count_less_where_the_left_out_row_had_leverage() -> None:
+    residuals = np.full(9, 0.1)
+    assert conformal_spread(residuals, np.full(9, 0.75), 0.9) == pytest.approx(0.05)
+
+
+def test_a_refinement_has_to_beat_chance_and_the_noise_of_a_measurement() -> None:
+    rng, measured = np.random.default_rng(0), np.ones(16)
+    simple = HeldOut(1 + rng.normal(0, 0.03, 16), measured)
+    finer = HeldOut(1 + (simple.predicted - 1) / 2, measured)
+    lucky = HeldOut(np.append(simple.predicted[:-1], 1.0), measured)
+    exact = HeldOut(1 + 1e-5 * rng.normal(size=16), measured)
+    assert finer.clearly_beats(simple)
+    assert not lucky.clearly_beats(simple)
+    assert not simple.clearly_beats(simple)
+    assert not HeldOut(measured, measured).clearly_beats(exact)
