@@ -4,14 +4,53 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from deploy.architecture import Architecture, uniform
-from devices.errors import UsageError
+from devices.errors import CutonceError, UsageError
 from elastic.families import family_of
 
 SHAPE = re.compile(r"L(\d+)-H(\d+)-A(\d+)-F(\d+)", re.IGNORECASE)
+
+
+def read_configurations(texts: Sequence[str]) -> dict[str, Architecture]:
+    """Every architecture that ``texts`` name, by its name; ``@FILE`` stands for the lines of a file, each
+    a configuration or the JSON of one.
+
+    Raises:
+        UsageError: one cannot be read; of a file the line is said.
+        ModelError: a config.json of a model that is not supported.
+    """
+    found: dict[str, Architecture] = {}
+    for text in texts:
+        if text.startswith("@"):
+            found |= _lines(Path(text[1:]))
+        else:
+            found[text] = read_configuration(text)
+    return found
+
+
+def _lines(path: Path) -> dict[str, Architecture]:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} is no list of configurations ({error}); expected one on each line."
+        ) from error
+    found = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            if line.lstrip().startswith("{"):
+                found[f"{path}:{number}"] = _from_data(json.loads(line), path)
+            else:
+                found[line.strip()] = read_configuration(line.strip())
+        except (CutonceError, ValueError) as error:
+            raise UsageError(f"Line {number} of {path}: {error}") from error
+    return found
 
 
 def read_configuration(text: str) -> Architecture:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.device import open_device
-from devices.errors import StoreError
+from devices.errors import StoreError, UsageError
 from devices.fingerprint import Fingerprint
 from devices.target import Target
 from predictors.predictor import LatencyPredictor
@@ -19,7 +19,8 @@ from predictors.tiles import Probe, find_tile
 from profiler.measurement import Measurement
 from profiler.store import Store
 
-SCHEMA = 1
+SCHEMA = 2
+OWN_LAW = 2  # tier from which a predictor is a law of its own, which others can be shrunk to
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,17 @@ def profile_path(store: Store, target: Target, fingerprint: Fingerprint) -> Path
     return store.path.parent / "profiles" / f"{target.slug}-{fingerprint.id}.json"
 
 
-def load_predictor(path: Path) -> tuple[str, LatencyPredictor]:
-    """The target and predictor of a profile file; needs numpy only.
+@dataclass(frozen=True)
+class Kept:
+    """What prediction needs of a profile's file."""
+
+    target: Target
+    fingerprint: Fingerprint
+    predictor: LatencyPredictor
+
+
+def load_profile(path: Path) -> Kept:
+    """Read a profile's file; needs numpy only.
 
     Raises:
         StoreError: the file is missing or is no profile of a known schema.
@@ -64,23 +74,51 @@ def load_predictor(path: Path) -> tuple[str, LatencyPredictor]:
         data = json.loads(path.read_text())
         if data["schema"] != SCHEMA:
             raise StoreError(
-                f"{path} has profile schema {data['schema']}, this version reads {SCHEMA}."
+                f"{path} has profile schema {data['schema']}, this version reads {SCHEMA}; profile the "
+                "target again: what was measured is reused."
             )
-        return data["target"], LatencyPredictor.from_json(data["predictor"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Kept(
+            Target.parse(data["target"]),
+            Fingerprint.from_json(data["fingerprint"]),
+            LatencyPredictor.from_json(data["predictor"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
         raise StoreError(
             f"{path} is not a profile ({error}); `cutonce profile TARGET` makes one."
         ) from error
 
 
-def stored_predictor(store: Store, target: Target) -> LatencyPredictor | None:
-    """The predictor that the store has for this target on this machine as it is now, or None."""
+def stored_profile(store: Store, target: Target) -> Kept | None:
+    """What the store has for this target on this machine as it is now, or None; None too where an older
+    version wrote it, whose measurements another profile reuses."""
     path = profile_path(store, target, open_device(target.device).fingerprint())
-    return load_predictor(path)[1] if path.exists() else None
+    if not path.exists() or _read(path).get("schema") != SCHEMA:
+        return None
+    return load_profile(path)
+
+
+def known_predictors(store: Store, target: Target) -> list[LatencyPredictor]:
+    """Those of all other targets, and of other machines, whose profiles lie beside the store."""
+    own = profile_path(store, target, open_device(target.device).fingerprint())
+    found = []
+    for path in sorted(own.parent.glob("*.json")):
+        if path != own and _read(path).get("schema") == SCHEMA:
+            found.append(load_profile(path).predictor)
+    return [predictor for predictor in found if predictor.tier >= OWN_LAW]
 
 
 def stored_tile(store: Store, target: Target) -> int | None:
     """The tile size that a profile of this machine found, None where there is none."""
     path = profile_path(store, target, open_device(target.device).fingerprint())
-    tile = json.loads(path.read_text()).get("tile") if path.exists() else None
+    tile = _read(path).get("tile") if path.exists() else None
     return None if tile is None else int(tile)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text())
+    except ValueError as error:
+        raise StoreError(
+            f"{path} is damaged ({error}); delete it: what was measured is kept elsewhere."
+        ) from error
+    return data if isinstance(data, dict) else {}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cutonce.console import progress, talk
-from cutonce.profiles import Profile, profile_path
+from cutonce.profiles import Profile, known_predictors, profile_path
 from cutonce.series import say_new_series
 from deploy.architecture import Architecture, uniform
 from deploy.export_pool import ExportPool, ExportRequest
@@ -22,9 +22,10 @@ from devices.files import write_json
 from devices.target import Target
 from elastic.space import SearchSpace
 from predictors.operators import Interval, Stack, operator_table, plan_stacks
-from predictors.planning import plan
+from predictors.planner import Planner
 from predictors.predictor import LatencyPredictor
 from predictors.tiles import Probe, plan_probes
+from predictors.training import TIERS
 from profiler.campaign import STARTS, run_campaign
 from profiler.job import Job
 from profiler.measurement import Measurement
@@ -34,7 +35,8 @@ from profiler.store import Store
 CAMPAIGN = "profile"
 PROBE_VISITS = 30  # in pairs right after each other, which tells 1 % on a busy machine
 STACK_VISITS = 10  # the operator table explains a profile and is not fitted to
-LEAST = 6  # encoders that a predictor is fitted to
+LEAST = TIERS[1]  # encoders that a predictor is fitted to
+MORE = 4  # encoders that are measured at once where a law is not sure enough yet
 POOL = 400  # candidates that the D-optimal choice is made from
 # The embedding table is looked up row by row, so its size does not show in the latency; a small
 # one keeps the exported random-weight encoders small.
@@ -96,19 +98,25 @@ def make_profiles(
     store: Store,
     pool: ExportPool,
     seed: int,
+    at_most: int = 0,
     thorough: bool = False,
 ) -> list[Profile]:
     """Profile all targets side by side; goes on where an earlier call stopped.
 
     Args:
         around: the model whose sub-networks are measured, or None for encoders of many shapes.
+        configurations: encoders that are measured first, and all where ``at_most`` is no more.
+        at_most: encoders that are measured while a law is not sure enough (predictors.planner).
         thorough: find the tile size and the operator table of every target too, by more encoders.
     """
     if configurations < LEAST:
         raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
     say_new_series(store, targets)
     known = candidates(around, workload, seed)
-    chosen = [known[i] for i in plan(known, workload, configurations, targets[0].precision, seed)]
+    planners = {
+        t: Planner(known, workload, t.precision, first=configurations, seed=seed) for t in targets
+    }
+    chosen = [known[i] for i in planners[targets[0]].ask(configurations)]
     dense = _trimmed(around or uniform(*USUAL), workload)
     probes, stacks = (plan_probes(dense), plan_stacks(dense)) if thorough else ([], [])
     parts = [
@@ -118,10 +126,18 @@ def make_profiles(
         _Part("probing tiles by", f"{CAMPAIGN}/tiles", _paired(probes), PROBE_VISITS, PROBE_VISITS),
     ]
     with TemporaryDirectory(prefix="cutonce-profile-") as work:
-        exported = _export(targets, [a for part in parts for a in part.encoders], Path(work), pool)
-        measured, stacked, paired = (
-            _measure(part, targets, workload, exported, store, seed) for part in parts
-        )
+
+        def measure(*parts: _Part) -> list[list[Measurement]]:
+            wanted = [encoder for part in parts for encoder in part.encoders]
+            exported = _export(targets, wanted, Path(work), pool)
+            return [_measure(part, targets, workload, exported, store, seed) for part in parts]
+
+        measured, stacked, paired = measure(*parts)
+        while more := _unsure(planners, known, measured, at_most):
+            [found] = measure(replace(parts[0], encoders=more))
+            measured += found
+            if not found:
+                break  # what fails again and again is said above
     profiles = []
     for target in targets:
         table = operator_table(stacks, _took(target, stacked))
@@ -129,6 +145,24 @@ def make_profiles(
         own = [m for m in measured if m.target == target]
         profiles.append(_fit(target, own, judged, table, store))
     return profiles
+
+
+def _unsure(
+    planners: Mapping[Target, Planner],
+    known: Sequence[Architecture],
+    measured: Sequence[Measurement],
+    at_most: int,
+) -> list[Architecture]:
+    """What to measure next; empty where every law is sure, or ``at_most`` encoders were measured."""
+    done = len({m.architecture for m in measured})
+    if done >= at_most:
+        return []
+    places = {architecture: place for place, architecture in enumerate(known)}
+    for m in measured:
+        planners[m.target].tell(places[m.architecture], m.statistics.intrinsic)
+    unsure = next((planner for planner in planners.values() if planner.enough() is None), None)
+    wanted = [] if unsure is None else unsure.ask(min(MORE, at_most - done))
+    return [known[i] for i in wanted]
 
 
 def _stacked(stacks: Iterable[Stack]) -> list[Architecture]:
@@ -216,6 +250,7 @@ def _fit(
         [m.architecture for m in measured],
         [m.workload for m in measured],
         [m.statistics.intrinsic for m in measured],
+        known=known_predictors(store, target),
     )
     fingerprint = open_device(target.device).fingerprint()
     profile = Profile(

@@ -10,7 +10,7 @@ import numpy as np
 
 from cutonce.console import progress, talk
 from cutonce.evidence import evidence, interval_json
-from cutonce.profiles import stored_predictor, stored_tile
+from cutonce.profiles import stored_profile, stored_tile
 from cutonce.profiling import make_profiles
 from cutonce.runs import DENSE
 from cutonce.scores import headline
@@ -89,9 +89,9 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
     ends = [dense, shallow]
     found: dict[Target, LatencyPredictor] = {}
     for target in targets:
-        predictor = stored_predictor(setting.store, target)
-        if predictor is not None and predictor.in_domain(ends, [setting.workload] * 2).all():
-            found[target] = predictor
+        kept = stored_profile(setting.store, target)
+        if kept is not None and kept.predictor.in_domain(ends, [setting.workload] * 2).all():
+            found[target] = kept.predictor
     missing = [target for target in targets if target not in found]
     if missing:
         talk(f"No profile covers this model on {', '.join(map(str, missing))}: profiling first.")

@@ -9,8 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from predictors.features import ADDITIVE, MIB, WEIGHTS, Array, Features
-from predictors.law import LEAST_MS, LatencyLaw
+from predictors.features import ADDITIVE, MIB, WEIGHTS, Array
+from predictors.law import LEAST_MS
+from predictors.model import Model
 
 BLOCK = 4096  # rows that fit into a cache
 RESOLUTION = 10_000  # units of the largest encoder: rounding up costs at most 0.01 % per position
@@ -23,13 +24,12 @@ class CostTable:
     ``choices`` in the methods are indices, one per position, in the order the table was made with.
 
     Attributes:
-        features, law: of the predictor that the table was made from.
+        model: of the predictor that the table was made from.
         ends: [8] additive features of what is no choice: embedding, head, constant.
         rows: per position, additive features [choices, 8]; zeros for a dropped sub-layer.
     """
 
-    features: Features
-    law: LatencyLaw
+    model: Model
     ends: Array
     rows: tuple[Array, ...]
 
@@ -59,7 +59,7 @@ class CostTable:
     def budget_units(self, ms: float) -> int:
         """Whole units that fit into ``ms``, rounded down; of an encoder that later stages of the law make
         faster than its sum, as many as fit at best."""
-        return math.floor(ms / self.law.least_ratio / self.unit_ms)
+        return math.floor(ms / self.model.law.least_ratio / self.unit_ms)
 
     def predict(self, choices: Sequence[int]) -> tuple[float, float, float]:
         """Lower, predicted and upper milliseconds by the full law, cache spill included."""
@@ -74,7 +74,9 @@ class CostTable:
             whole = np.repeat(self.ends[None], len(part), axis=0)
             for rows, chosen in zip(self.rows, part.T, strict=True):
                 whole += rows[chosen]
-            found[:, at : at + BLOCK] = self.law.interval(self.features.with_spill(whole))
+            found[:, at : at + BLOCK] = self.model.law.interval(
+                self.model.features.with_spill(whole)
+            )
         return found[0], found[1], found[2]
 
     def upper(self, choices: Sequence[int]) -> float:
@@ -82,5 +84,7 @@ class CostTable:
         return self.predict(choices)[2]
 
     def _additive(self, rows: Array) -> Array:
-        milliseconds: Array = self.law.factor * (rows @ self.law.coefficients[:ADDITIVE])
+        milliseconds: Array = self.model.law.factor * (
+            rows @ self.model.law.coefficients[:ADDITIVE]
+        )
         return milliseconds

@@ -13,12 +13,12 @@ from deploy.architecture import Architecture, Operator, Projection
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.cost_table import CostTable
-from predictors.features import COLUMNS, WEIGHTS, Array, Features
+from predictors.features import WEIGHTS, Array, Features
 from predictors.law import LatencyLaw
-from predictors.selection import select_law
-from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, shapes
-from predictors.trees import Trees
-from predictors.utilisation import Utilisation
+from predictors.model import Model
+from predictors.selection import select_model
+from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, check_tier, shapes
+from predictors.transfer import Speed, estimated, nearest
 
 SCHEMA = 2
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
@@ -30,9 +30,9 @@ Workloads = Sequence[Workload]
 
 @dataclass(frozen=True, eq=False)
 class _Fitted:
-    features: Features
-    law: LatencyLaw
+    model: Model
     training: tuple[TrainingRow, ...]
+    tier: int
 
 
 class LatencyPredictor:
@@ -58,21 +58,56 @@ class LatencyPredictor:
         self._fitted: _Fitted | None = None
 
     def fit(
-        self, architectures: Architectures, workloads: Workloads, ms: Sequence[float]
+        self,
+        architectures: Architectures,
+        workloads: Workloads,
+        ms: Sequence[float],
+        *,
+        known: Sequence[LatencyPredictor] = (),
+        tier: int | None = None,
     ) -> LatencyPredictor:
         """Fit to n measured encoders; returns self. Imports scikit-learn.
 
+        Args:
+            known: predictors of other targets. With fewer than 12 encoders the fit is shrunk to the
+                one of them that is most like these measurements.
+            tier: that is wanted: 1 is shrunk to a known target, 2 has a law of its own, 3 has enough rows
+                for every later stage. None takes the best that so many rows allow.
+
         Raises:
-            UsageError: fewer than 4 rows, sequences of different lengths, or a latency that is
-                not a positive number.
+            UsageError: fewer than 4 rows, sequences of different lengths, a latency that is not a
+                positive number, or too few rows or no known target for the tier.
         """
         check_rows(architectures, workloads, ms)
+        tier = check_tier(tier, len(ms), bool(known))
         measured = np.asarray(ms, dtype=float)
-        found = select_law(architectures, workloads, measured, self.precision, self.coverage)
-        rows = zip(architectures, workloads, measured.tolist(), found.loo.tolist(), strict=True)
-        training = tuple(TrainingRow(*row) for row in rows)
-        self._fitted = _Fitted(found.features, found.law, training)
+        like = None
+        if tier == 1:
+            models = [predictor._checked().model for predictor in known]
+            like = nearest(models, architectures, workloads, measured)
+        model, loo = select_model(
+            architectures, workloads, measured, self.precision, self.coverage, like
+        )
+        rows = zip(architectures, workloads, measured.tolist(), loo.tolist(), strict=True)
+        self._fitted = _Fitted(model, tuple(TrainingRow(*row) for row in rows), tier)
         return self
+
+    def estimate(self, had: Speed, has: Speed) -> LatencyPredictor:
+        """A predictor, of tier 0, for a device of speed ``has`` that nothing was measured on.
+
+        Args:
+            had: speed of the device that this predictor was fitted on.
+        """
+        result = LatencyPredictor(self.precision, self.coverage)
+        fitted = self._checked()
+        result._fitted = replace(fitted, model=estimated(fitted.model, had, has), tier=0)
+        return result
+
+    @property
+    def tier(self) -> int:
+        """0 for an estimate, 1 for a law shrunk to that of a like target, 2 and 3 for one of its own,
+        3 with enough rows for every later stage."""
+        return self._checked().tier
 
     def predict(self, architectures: Architectures, workloads: Workloads) -> Array:
         """Milliseconds [n]. Never decreases when a width or a number of heads grows."""
@@ -84,10 +119,14 @@ class LatencyPredictor:
         """Lower and upper milliseconds, [n] each, that hold a new measurement with ``coverage``.
 
         Leave-one-out conformal on |log(measured / predicted)|, wider the farther an encoder is from
-        the measured ones (predictors.conformal, predictors.law).
+        the measured ones (predictors.conformal, predictors.law), and as wide again outside the domain.
         """
-        lower, _, upper = self._law.interval(self._rows(architectures, workloads))
-        return lower, upper
+        rows = self._rows(architectures, workloads)
+        lower, ms, upper = self._law.interval(rows)
+        beyond = ~self._near(rows, architectures, workloads)
+        return np.where(beyond, lower * lower / ms, lower), np.where(
+            beyond, upper * upper / ms, upper
+        )
 
     def probability(
         self, architectures: Architectures, workloads: Workloads, budget_ms: float
@@ -109,7 +148,10 @@ class LatencyPredictor:
         In domain are a hidden size, batch and length within the measured ranges, weights within
         theirs stretched by 1.25, and a leverage of at most twice the largest measured one.
         """
-        law, rows = self._law, self._rows(architectures, workloads)
+        return self._near(self._rows(architectures, workloads), architectures, workloads)
+
+    def _near(self, rows: Array, architectures: Architectures, workloads: Workloads) -> Array:
+        law = self._law
         near = law.leverage(rows) <= FAR * law.leverage(law.design).max()
         known = law.design[:, WEIGHTS]
         near &= known.min() / STRETCH <= rows[:, WEIGHTS]
@@ -145,7 +187,7 @@ class LatencyPredictor:
             rows.append(np.stack([features.operator(op, hidden, workload) for op in position]))
             hidden = next((op.to for op in position if isinstance(op, Projection)), hidden)
         ends = np.sum(features.ends(base, workload), axis=0)
-        return CostTable(features, self._law, ends, tuple(rows))
+        return CostTable(self._checked().model, ends, tuple(rows))
 
     def calibrated(self, factor: float) -> LatencyPredictor:
         """This predictor with all milliseconds multiplied by ``factor``.
@@ -156,8 +198,8 @@ class LatencyPredictor:
         if not (math.isfinite(factor) and factor > 0):
             raise UsageError(f"A calibration factor must be a positive number, not {factor!r}.")
         result = LatencyPredictor(self.precision, self.coverage)
-        law = replace(self._law, factor=self._law.factor * factor)
-        result._fitted = replace(self._checked(), law=law)
+        fitted, law = self._checked(), replace(self._law, factor=self._law.factor * factor)
+        result._fitted = replace(fitted, model=replace(fitted.model, law=law))
         return result
 
     @property
@@ -172,20 +214,12 @@ class LatencyPredictor:
 
     def to_json(self) -> dict[str, Any]:
         """Everything that prediction needs, and the evidence for it."""
-        law, features = self._law, self._features
+        fitted = self._checked()
         return {
             "schema": SCHEMA,
-            "precision": self.precision,
-            "coverage": self.coverage,
-            "tile": features.tile,
-            "spill_mib": features.spill,
-            "coefficients_ms": dict(zip(COLUMNS, law.coefficients.tolist(), strict=True)),
-            "units": dict(COLUMNS),
-            "utilisation": law.utilisation and law.utilisation.to_json(),
-            "trees": law.trees and law.trees.to_json(),
-            "spread": law.spread,
-            "factor": law.factor,
-            "training": [row.to_json() for row in self._training],
+            "tier": fitted.tier,
+            **fitted.model.to_json(),
+            "training": [row.to_json() for row in fitted.training],
         }
 
     @classmethod
@@ -203,8 +237,7 @@ class LatencyPredictor:
                 )
             result = cls(data["precision"], data["coverage"])
             training = tuple(map(TrainingRow.from_json, data["training"]))
-            features = Features(data["precision"], data["tile"], data["spill_mib"])
-            result._fitted = _Fitted(features, _read_law(data, features, training), training)
+            result._fitted = _Fitted(Model.from_json(data), training, int(data["tier"]))
             return result
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UsageError(
@@ -214,11 +247,11 @@ class LatencyPredictor:
 
     @property
     def _features(self) -> Features:
-        return self._checked().features
+        return self._checked().model.features
 
     @property
     def _law(self) -> LatencyLaw:
-        return self._checked().law
+        return self._checked().model.law
 
     @property
     def _training(self) -> tuple[TrainingRow, ...]:
@@ -231,22 +264,4 @@ class LatencyPredictor:
 
     def _rows(self, architectures: Architectures, workloads: Workloads) -> Array:
         check_pairs(architectures, workloads)
-        return self._features.matrix(architectures, workloads)
-
-
-def _read_law(
-    data: dict[str, Any], features: Features, training: Sequence[TrainingRow]
-) -> LatencyLaw:
-    coefficients = np.array([data["coefficients_ms"][name] for name in COLUMNS], dtype=float)
-    if not (np.isfinite(coefficients) & (coefficients >= 0)).all():
-        raise ValueError(f"coefficients {coefficients.tolist()} are not all non-negative numbers")
-    utilisation, trees = data["utilisation"], data["trees"]
-    return LatencyLaw(
-        coefficients,
-        features.matrix([r.architecture for r in training], [r.workload for r in training]),
-        float(data["spread"]),
-        float(data["coverage"]),
-        None if utilisation is None else Utilisation.from_json(utilisation),
-        None if trees is None else Trees.from_json(trees),
-        float(data["factor"]),
-    )
+        return self._checked().model.rows(architectures, workloads)

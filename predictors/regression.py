@@ -12,7 +12,7 @@ RIDGE = 1e-6  # on columns scaled to a largest relative value of 1; only settles
 SLOW, FAST = 0.7, 2.0  # standard deviations from which a residual is down-weighted
 LEAST_SIGMA = 1e-3  # no measurement is better than this, whatever a small fit's residuals say
 ROUNDS = 12
-FOLDS = 64  # more rows than this are left out in so many groups
+SINGLY, GROUPS = 64, 16  # more rows than so many are left out in so many groups
 # Standard deviations in shares of the time: of a measurement from the law, and of a cause's own share on
 # a like target, relative to that share and at least.
 SIGMA, PRIOR_WIDTH, PRIOR_LEAST = 0.02, 0.3, 0.01
@@ -69,18 +69,18 @@ Fit = Callable[[Array, Array], Callable[[Array], Array]]
 def held_out(fit: Fit, features: Array, ms: Array) -> Array:
     """Prediction [n] of every row by a fit to all the others; of many rows by one to all other groups."""
     predicted = np.empty(len(ms))
-    group = np.arange(len(ms)) % FOLDS
-    for left_out in range(min(FOLDS, len(ms))):
+    group = np.arange(len(ms)) % (len(ms) if len(ms) <= SINGLY else GROUPS)
+    for left_out in np.unique(group):
         inside = group == left_out
         predicted[inside] = fit(features[~inside], ms[~inside])(features[inside])
     return predicted
 
 
-def leave_one_out(features: Array, ms: Array, prior: Array | None = None) -> Array:
+def leave_one_out(features: Array, ms: Array) -> Array:
     """What :func:`held_out` finds of the non-negative regression."""
 
     def fit(rows: Array, known: Array) -> Callable[[Array], Array]:
-        coefficients = fit_non_negative(rows, known, prior)
+        coefficients = fit_non_negative(rows, known)
         return lambda asked: asked @ coefficients
 
     return held_out(fit, features, ms)

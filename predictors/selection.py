@@ -1,13 +1,14 @@
 """From measurements to a law: tile and spill threshold by leave-one-out, then the later stages.
 
 Each refinement has to earn its place: it is taken only where it lowers the leave-one-out error
-clearly, because a dozen rows would otherwise be explained by chance.
+clearly, because a dozen rows would otherwise be explained by chance. Fewer rows cannot tell at all, so
+that a law shrunk to that of a like target has the tile and the threshold of that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,26 +16,12 @@ from deploy.architecture import Architecture
 from deploy.workload import Workload
 from predictors.conformal import HeldOut
 from predictors.features import WEIGHTS, Array, Features
-from predictors.law import LatencyLaw
+from predictors.model import Model
 from predictors.regression import leave_one_out
 
 TILES = (1, 16, 32, 64)
 SPILLS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # MiB
 ON_EACH_SIDE = 3  # rows that a threshold must have on each side to show at all
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found for one target.
-
-    Attributes:
-        features: how architectures become rows of the law.
-        loo: prediction [n] of every row by a fit to all the others, in milliseconds.
-    """
-
-    features: Features
-    law: LatencyLaw
-    loo: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,20 +31,25 @@ class _Candidate:
     held_out: HeldOut
 
 
-def select_law(
+def select_model(
     architectures: Sequence[Architecture],
     workloads: Sequence[Workload],
     ms: Array,
     precision: str,
     coverage: float,
-    prior: Array | None = None,
-) -> Found:
-    """The law that leave-one-out prefers, shrunk to the coefficients ``prior`` where given."""
+    like: Model | None = None,
+) -> tuple[Model, Array]:
+    """The model that leave-one-out prefers, or where ``like`` is given one that is shrunk to it; and its
+    leave-one-out predictions [n] in milliseconds."""
     from predictors.regressors import StagedRegressor
 
-    best = _select(architectures, workloads, ms, precision, prior)
-    fitted = StagedRegressor(coverage, prior).fit(best.matrix, ms)
-    return Found(best.features, fitted.law_, fitted.held_out_.predicted)
+    if like is None:
+        features, prior = _select(architectures, workloads, ms, precision), None
+    else:
+        features, prior = replace(like.features, precision=precision), like.law.coefficients
+    matrix = features.matrix(architectures, workloads)
+    fitted = StagedRegressor(coverage, prior).fit(matrix, ms)
+    return Model(features, fitted.law_), fitted.held_out_.predicted
 
 
 def _select(
@@ -65,14 +57,13 @@ def _select(
     workloads: Sequence[Workload],
     ms: Array,
     precision: str,
-    prior: Array | None,
-) -> _Candidate:
+) -> Features:
     """Refinements are judged together with others of the same number, fewest first."""
 
     def candidate(tile: int, spill: float | None) -> _Candidate:
         features = Features(precision, tile, spill)
         matrix = features.matrix(architectures, workloads)
-        return _Candidate(features, matrix, HeldOut(leave_one_out(matrix, ms, prior), ms))
+        return _Candidate(features, matrix, HeldOut(leave_one_out(matrix, ms), ms))
 
     best = candidate(TILES[0], None)
     spills = _visible_thresholds(best.matrix[:, WEIGHTS])
@@ -83,7 +74,7 @@ def _select(
         refined = min(group, key=lambda c: c.held_out.error, default=best)
         if refined.held_out.clearly_beats(best.held_out):
             best = refined
-    return best
+    return best.features
 
 
 def _visible_thresholds(weights: Array) -> list[float]:

@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from deploy.architecture import Architecture, FeedForward, Projection, SeparableConvolution
+from deploy.costs import macs
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.features import Array
 
 LEAST_ROWS = 4
+SLOWEST, FASTEST = 1e4, 1e15  # multiply-accumulates a second of any device, by far
+TIERS = {1: 5, 2: 12, 3: 40}
+"""Measured encoders that each tier needs at least."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,43 @@ def check_rows(
         raise UsageError(
             f"A fit needs at least {LEAST_ROWS} measured encoders, not {len(ms)}; measure more."
         )
-    for architecture, value in zip(architectures, ms, strict=True):
+    for architecture, workload, value in zip(architectures, workloads, ms, strict=True):
         if not (math.isfinite(value) and value > 0):
             raise UsageError(
                 f"The latency of {architecture} is {value!r}, not a positive number of "
                 "milliseconds; leave it out or measure it again."
             )
+        rate = 1e3 * macs(architecture, workload) / value
+        if rate and not SLOWEST < rate < FASTEST:
+            raise UsageError(
+                f"{architecture} in {value} ms would be {rate:.0e} multiply-accumulates a second, which "
+                "no device does; give latencies in milliseconds."
+            )
+
+
+def check_tier(tier: int | None, rows: int, known: bool) -> int:
+    """``tier``, or where it is None the best for so many rows; beside a ``known`` target or not.
+
+    Raises UsageError where the tier is none of 1, 2, 3, or is not to be had.
+    """
+    if tier is None:
+        if rows >= TIERS[3]:
+            return 3
+        return 1 if known and rows < TIERS[2] else 2
+    if tier not in TIERS:
+        raise UsageError(
+            f"A fit is of tier 1, 2 or 3, not {tier!r}; an estimate alone is of tier 0."
+        )
+    if rows < TIERS[tier]:
+        raise UsageError(
+            f"Tier {tier} needs {TIERS[tier]} measured encoders; {TIERS[tier] - rows} are missing "
+            f"beside the {rows} given."
+        )
+    if tier == 1 and not known:
+        raise UsageError(
+            "Tier 1 is shrunk to a known target, and none is given; profile one first."
+        )
+    return tier
 
 
 def check_pairs(architectures: Sequence[Architecture], workloads: Sequence[Workload]) -> None:

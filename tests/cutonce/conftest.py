@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from cutonce.profiles import Profile
+from cutonce.profiling import make_profiles
+from deploy.architecture import uniform
+from deploy.export_pool import ExportPool
+from deploy.workload import Workload
+from devices.target import Target
+from profiler.store import open_store
 
 WORDS = {"fruit": ["apple", "pear", "plum", "grape"], "tool": ["hammer", "saw", "drill", "chisel"]}
 FILLER = ["the", "a", "red", "old", "good", "new", "big", "is", "was", "near"]
@@ -67,3 +76,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def profile_into() -> Callable[..., Profile]:
+    """``profile_into(store, target, configurations, …)``: a profile around a small model, 32 tokens."""
+
+    def make(path: Path, target: str, configurations: int, **how: int) -> Profile:
+        with open_store(path) as store, ExportPool() as pool:
+            [made] = make_profiles(
+                [Target.parse(target)],
+                around=uniform(1, 64, 2, 128),
+                workload=Workload(1, 32),
+                configurations=configurations,
+                visits=3,
+                store=store,
+                pool=pool,
+                seed=0,
+                **how,
+            )
+        return made
+
+    return make

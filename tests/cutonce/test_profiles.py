@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import cutonce
 from cutonce.commands.profile import show
+from cutonce.profiles import Profile
 from deploy.architecture import Architecture, uniform
 from deploy.exporters.to_fake import cost_list
+from devices.errors import UsageError
 from devices.runtimes.fake_runtime import Physics, fake_milliseconds
 from predictors.operators import Stack, plan_stacks
 
@@ -31,6 +34,18 @@ def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
         rows = {row["operator"]: row["ms"] for row in result["operators"]}
         for stack in plan_stacks(dense):
             assert rows[stack.name] == pytest.approx(law(stack, seed), rel=0.05)
+
+
+def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
+    tmp_path: Path, profile_into: Callable[..., Profile]
+) -> None:
+    store = tmp_path / "s.sqlite"
+    assert profile_into(store, "fake:3/fake/fp32@1", 12).predictor.tier == 2
+    few = profile_into(store, "fake:3/fake/fp32@2", 5, at_most=6)
+    assert len(few.measurements) == 6
+    assert few.predictor.tier == 1
+    with pytest.raises(UsageError, match="at least 5 configurations, not 4"):
+        profile_into(store, "fake:3/fake/fp32@2", 4)
 
 
 def law(stack: Stack, seed: int) -> float:

@@ -11,6 +11,7 @@ from deploy.workload import Workload
 from predictors.cost_table import RESOLUTION, CostTable
 from predictors.features import COLUMNS, Features
 from predictors.law import LatencyLaw
+from predictors.model import Model
 from predictors.trees import Trees
 from predictors.utilisation import Utilisation
 
@@ -32,7 +33,7 @@ def make_table(seed: int = 0, spill: float | None = 4.0, factor: float = 1.0) ->
     rows = tuple(
         np.stack([features.operator(op, 256, WORKLOAD) for op in position]) for position in CHOICES
     )
-    return CostTable(features, law, np.sum(features.ends(BASE, WORKLOAD), axis=0), rows)
+    return CostTable(Model(features, law), np.sum(features.ends(BASE, WORKLOAD), axis=0), rows)
 
 
 def architecture(choice: tuple[int, ...]) -> Architecture:
@@ -53,8 +54,8 @@ def test_units_never_fall_below_the_additive_prediction(choice, seed: int, facto
 @settings(max_examples=30, deadline=None)
 def test_predict_is_the_full_law_with_spill_and_interval(choice) -> None:
     table = make_table()
-    row = table.features.matrix([architecture(choice)], [WORKLOAD])
-    lower, ms, upper = (float(v[0]) for v in table.law.interval(row))
+    row = table.model.rows([architecture(choice)], [WORKLOAD])
+    lower, ms, upper = (float(v[0]) for v in table.model.law.interval(row))
     assert table.predict(choice) == pytest.approx((lower, ms, upper))
     assert table.upper(choice) == pytest.approx(upper)
     assert lower < ms < upper
@@ -76,7 +77,8 @@ def test_no_choice_that_fits_is_beyond_the_units_of_its_budget(choice) -> None:
     table = make_table()
     slow, fast = Utilisation(np.array([0.1, 10.0]), np.array([1.1, 0.7])), 0.8
     trees = Trees(np.zeros((1, 3), int), np.zeros((1, 3)), np.log([[fast, 1.0, 1.0, 1.2]]))
-    table = replace(table, law=replace(table.law, utilisation=slow, trees=trees))
+    law = replace(table.model.law, utilisation=slow, trees=trees)
+    table = replace(table, model=replace(table.model, law=law))
     least = sum(int(table.units[p][c]) for p, c in enumerate(choice)) - len(choice) - 1
     _, ms, _ = table.predict(choice)
     assert table.base + least <= table.budget_units(ms)

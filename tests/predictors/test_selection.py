@@ -5,15 +5,16 @@ from deploy.architecture import uniform
 from deploy.costs import costs
 from deploy.workload import Workload
 from devices.errors import CutonceError
-from predictors.selection import Found, select_law
+from predictors.model import Model
+from predictors.selection import select_model
 
 WORKLOAD = Workload(1, 64)
 WIDTHS = [48, 100, 163, 210, 292, 340, 401, 470, 530, 590, 655, 700, 776, 830, 1000, 1200]
 ENCODERS = [uniform(1 + i % 4, 192 + 64 * (i % 3), 2, width) for i, width in enumerate(WIDTHS)]
 
 
-def found_in(ms: list[float]) -> Found:
-    return select_law(ENCODERS, [WORKLOAD] * len(ENCODERS), np.array(ms), "fp32", 0.9)
+def found_in(ms: list[float]) -> Model:
+    return select_model(ENCODERS, [WORKLOAD] * len(ENCODERS), np.array(ms), "fp32", 0.9)[0]
 
 
 def padded_macs(architecture, tile: int) -> float:

@@ -1,0 +1,72 @@
+"""What a fit finds for one target: a law, and how encoders become its rows. Numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.architecture import Architecture
+from deploy.workload import Workload
+from predictors.features import COLUMNS, Array, Features
+from predictors.law import LatencyLaw
+from predictors.trees import Trees
+from predictors.utilisation import Utilisation
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Milliseconds of encoders on one target.
+
+    Attributes:
+        features: how encoders become rows. law: milliseconds from rows.
+    """
+
+    features: Features
+    law: LatencyLaw
+
+    def rows(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
+        """Features [n, 9] of whole encoders."""
+        return self.features.matrix(architectures, workloads)
+
+    def to_json(self) -> dict[str, Any]:
+        law, features = self.law, self.features
+        return {
+            "precision": features.precision,
+            "coverage": law.coverage,
+            "tile": features.tile,
+            "spill_mib": features.spill,
+            "coefficients_ms": dict(zip(COLUMNS, law.coefficients.tolist(), strict=True)),
+            "units": dict(COLUMNS),
+            "design": law.design.tolist(),
+            "utilisation": law.utilisation and law.utilisation.to_json(),
+            "trees": law.trees and law.trees.to_json(),
+            "spread": law.spread,
+            "factor": law.factor,
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Model:
+        """Raises KeyError, TypeError or ValueError where :meth:`to_json` did not write ``data``."""
+        coefficients = np.array([data["coefficients_ms"][name] for name in COLUMNS], dtype=float)
+        if not (np.isfinite(coefficients) & (coefficients >= 0)).all():
+            raise ValueError(
+                f"coefficients {coefficients.tolist()} are not all non-negative numbers"
+            )
+        utilisation, trees = data["utilisation"], data["trees"]
+        law = LatencyLaw(
+            coefficients,
+            np.array(data["design"], dtype=float).reshape(-1, len(COLUMNS)),
+            float(data["spread"]),
+            float(data["coverage"]),
+            None if utilisation is None else Utilisation.from_json(utilisation),
+            None if trees is None else Trees.from_json(trees),
+            float(data["factor"]),
+        )
+        spill = data["spill_mib"]
+        features = Features(
+            data["precision"], int(data["tile"]), None if spill is None else float(spill)
+        )
+        return cls(features, law)
