@@ -83,8 +83,7 @@ class LatencyPredictor:
         measured = np.asarray(ms, dtype=float)
         like = None
         if tier == 1:
-            models = [predictor._checked().model for predictor in known]
-            like = nearest(models, architectures, workloads, measured)
+            like = nearest([p.model for p in known], architectures, workloads, measured)
         model, loo = select_model(
             architectures, workloads, measured, self.precision, self.coverage, like
         )
@@ -102,6 +101,11 @@ class LatencyPredictor:
         fitted = self._checked()
         result._fitted = replace(fitted, model=estimated(fitted.model, had, has), tier=0)
         return result
+
+    @property
+    def model(self) -> Model:
+        """What the fit found."""
+        return self._checked().model
 
     @property
     def tier(self) -> int:
@@ -187,7 +191,7 @@ class LatencyPredictor:
             rows.append(np.stack([features.operator(op, hidden, workload) for op in position]))
             hidden = next((op.to for op in position if isinstance(op, Projection)), hidden)
         ends = np.sum(features.ends(base, workload), axis=0)
-        return CostTable(self._checked().model, ends, tuple(rows))
+        return CostTable(self.model, ends, tuple(rows))
 
     def calibrated(self, factor: float) -> LatencyPredictor:
         """This predictor with all milliseconds multiplied by ``factor``.
@@ -247,11 +251,11 @@ class LatencyPredictor:
 
     @property
     def _features(self) -> Features:
-        return self._checked().model.features
+        return self.model.features
 
     @property
     def _law(self) -> LatencyLaw:
-        return self._checked().model.law
+        return self.model.law
 
     @property
     def _training(self) -> tuple[TrainingRow, ...]:
@@ -264,4 +268,4 @@ class LatencyPredictor:
 
     def _rows(self, architectures: Architectures, workloads: Workloads) -> Array:
         check_pairs(architectures, workloads)
-        return self._checked().model.rows(architectures, workloads)
+        return self.model.rows(architectures, workloads)
