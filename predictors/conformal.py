@@ -27,11 +27,25 @@ class HeldOut:
     @cached_property
     def errors(self) -> Array:
         """|log(predicted / measured)|, [n]."""
-        return np.abs(np.log(np.maximum(self.predicted / self.measured, LEAST_RATIO)))
+        return np.abs(np.log(self._ratios))
 
     @property
     def error(self) -> float:
         return float(self.errors.mean())
+
+    @property
+    def ratio(self) -> float:
+        """Median of measured over predicted."""
+        return float(np.median(self._ratios))
+
+    def calibrated(self) -> HeldOut:
+        """Every prediction times the median ratio of all the others."""
+        others = [np.median(np.delete(self._ratios, row)) for row in range(len(self.measured))]
+        return HeldOut(self.predicted * np.array(others), self.measured)
+
+    @cached_property
+    def _ratios(self) -> Array:
+        return self.measured / np.maximum(self.predicted, LEAST_RATIO * self.measured)
 
     def clearly_beats(self, simpler: HeldOut) -> bool:
         """By a tenth, by more than any measurement can tell, and by 1.5 paired standard errors."""

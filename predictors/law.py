@@ -27,7 +27,7 @@ class LatencyLaw:
         spread: half-width of the interval in log milliseconds at a point of no leverage.
         coverage: share of new measurements that the interval is to hold.
         utilisation, trees: later stages, None where leave-one-out does not ask for them.
-        factor: what later measurements multiply all milliseconds by.
+        factor: calibration, of all milliseconds.
     """
 
     coefficients: Array

@@ -101,6 +101,8 @@ class ResidualRegressor(_Regressor):
 class StagedRegressor(_Regressor):
     """The sum over causes, with the stages after it that held-out rows ask for, and an interval.
 
+    The last stage is a factor: a fit that doubts slow rows is too low where rows err to both sides.
+
     Args:
         coverage: share of new measurements that the interval is to hold.
         prior: coefficients [p] of a like target that the sum is shrunk to.
@@ -123,6 +125,9 @@ class StagedRegressor(_Regressor):
                 if found.clearly_beats(best):
                     stages, best = finer, found
         law = stages.fit(X, y)
+        calibrated = best.calibrated()
+        if calibrated.clearly_beats(best):
+            law, best = replace(law, factor=best.ratio), calibrated
         spread = conformal_spread(best.errors, law.leverage(X), self.coverage)
         self.law_ = replace(law, spread=spread, coverage=self.coverage)
         self.held_out_ = best

@@ -29,3 +29,14 @@ def test_a_refinement_has_to_beat_chance_and_the_noise_of_a_measurement() -> Non
     assert not lucky.clearly_beats(simple)
     assert not simple.clearly_beats(simple)
     assert not HeldOut(measured, measured).clearly_beats(exact)
+
+
+def test_a_fit_that_stays_below_is_calibrated_by_the_other_rows() -> None:
+    rng = np.random.default_rng(0)
+    measured = rng.uniform(1, 5, 20)
+    below = HeldOut(measured / 1.1 * np.exp(rng.normal(0, 0.01, 20)), measured)
+    assert below.ratio == pytest.approx(1.1, rel=0.01)
+    assert below.calibrated().clearly_beats(below)
+    assert below.calibrated().error < 0.015
+    even = HeldOut(measured * np.exp(rng.normal(0, 0.01, 20)), measured)
+    assert not even.calibrated().clearly_beats(even)
