@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from cutonce.profiles import Profile
-from cutonce.profiling import make_profiles
+from cutonce.profiles import Profile, profile_path
+from cutonce.profiling import candidates
 from deploy.architecture import uniform
-from deploy.export_pool import ExportPool
+from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
+from devices.device import open_device
+from devices.files import write_json
+from devices.runtimes.fake_runtime import Physics, fake_milliseconds
 from devices.target import Target
+from predictors.planning import plan
+from predictors.predictor import LatencyPredictor
 from profiler.store import open_store
 
 WORDS = {"fruit": ["apple", "pear", "plum", "grape"], "tool": ["hammer", "saw", "drill", "chisel"]}
+SMALL = uniform(1, 64, 2, 128)  # that fake devices are profiled around
 FILLER = ["the", "a", "red", "old", "good", "new", "big", "is", "was", "near"]
 
 
@@ -79,22 +85,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def profile_into() -> Callable[..., Profile]:
-    """``profile_into(store, target, configurations, …)``: a profile around a small model, 32 tokens."""
+def put_profile() -> Callable[[Path, str], Path]:
+    """``put_profile(store, target)``: the file of a profile of a fake device around a small model, 32
+    tokens, that lies beside the store; what its encoders take is computed, so nothing is exported."""
 
-    def make(path: Path, target: str, configurations: int, **how: int) -> Profile:
-        with open_store(path) as store, ExportPool() as pool:
-            [made] = make_profiles(
-                [Target.parse(target)],
-                around=uniform(1, 64, 2, 128),
-                workload=Workload(1, 32),
-                configurations=configurations,
-                visits=3,
-                store=store,
-                pool=pool,
-                seed=0,
-                **how,
-            )
-        return made
+    def put(path: Path, text: str) -> Path:
+        target, workload = Target.parse(text), Workload(1, 32)
+        physics = Physics.of(int(target.device.partition(":")[2]))
+        pool = candidates(SMALL, workload, 0)
+        chosen = [pool[i] for i in plan(pool, workload, 12, target.precision, 0)]
+        ms = [
+            fake_milliseconds(cost_list(a, target.precision), physics, target.threads, 1, 32)
+            for a in chosen
+        ]
+        predictor = LatencyPredictor(target.precision).fit(chosen, [workload] * 12, ms)
+        fingerprint = open_device(target.device).fingerprint()
+        with open_store(path) as store:
+            place = profile_path(store, target, fingerprint)
+        write_json(place, Profile(target, fingerprint, predictor, ()).to_json())
+        return place
 
-    return make
+    return put

@@ -12,7 +12,6 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
-from cutonce.profiles import Profile
 from devices.errors import NotTrustworthy, StoreError, UsageError
 
 TARGET = "fake:1/fake/fp32@1"
@@ -20,9 +19,11 @@ SHAPES = ["L1-H64-A2-F128", "L1-H64-A2-F100"]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, profile_into: Callable[..., Profile]) -> Path:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, put_profile: Callable[[Path, str], Path]
+) -> Path:
     path = tmp_path_factory.mktemp("predict") / "s.sqlite"
-    profile_into(path, TARGET, 8)
+    put_profile(path, TARGET)
     return path
 
 

@@ -11,11 +11,16 @@ import pytest
 import cutonce
 from cutonce.commands.profile import show
 from cutonce.profiles import Profile
+from cutonce.profiling import make_profiles
 from deploy.architecture import Architecture, uniform
+from deploy.export_pool import ExportPool
 from deploy.exporters.to_fake import cost_list
+from deploy.workload import Workload
 from devices.errors import UsageError
 from devices.runtimes.fake_runtime import Physics, fake_milliseconds
+from devices.target import Target
 from predictors.operators import Stack, plan_stacks
+from profiler.store import open_store
 
 
 def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
@@ -37,15 +42,31 @@ def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
-    tmp_path: Path, profile_into: Callable[..., Profile]
+    tmp_path: Path, put_profile: Callable[[Path, str], Path]
 ) -> None:
-    store = tmp_path / "s.sqlite"
-    assert profile_into(store, "fake:3/fake/fp32@1", 12).predictor.tier == 2
-    few = profile_into(store, "fake:3/fake/fp32@2", 5, at_most=6)
+    store, new = tmp_path / "s.sqlite", Target.parse("fake:3/fake/fp32@2")
+    put_profile(store, "fake:3/fake/fp32@1")
+
+    def made(configurations: int) -> Profile:
+        with open_store(store) as opened, ExportPool() as pool:
+            [found] = make_profiles(
+                [new],
+                around=uniform(1, 64, 2, 128),
+                workload=Workload(1, 32),
+                configurations=configurations,
+                at_most=6,
+                visits=3,
+                store=opened,
+                pool=pool,
+                seed=0,
+            )
+        return found
+
+    few = made(5)
     assert len(few.measurements) == 6
     assert few.predictor.tier == 1
     with pytest.raises(UsageError, match="at least 5 configurations, not 4"):
-        profile_into(store, "fake:3/fake/fp32@2", 4)
+        made(4)
 
 
 def law(stack: Stack, seed: int) -> float:

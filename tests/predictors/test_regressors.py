@@ -32,8 +32,8 @@ TRUTH = np.array([0.2, 0.1, 0.3])
 
 
 def test_no_stage_is_switched_on_for_noise() -> None:
-    for seed in range(5):
-        rows = rows_of(60, seed)
+    for seed in range(3):
+        rows = rows_of(30, seed)
         law = StagedRegressor().fit(rows, noisy(rows @ TRUTH, seed)).law_
         assert law.utilisation is None
         assert law.trees is None
