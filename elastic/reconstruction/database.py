@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 Weights = tuple[torch.Tensor, torch.Tensor]  # of a linear layer, and its bias
 FEW = 32  # units that go one by one
 LEVELS = 13  # at which more are refitted exactly, from all to a sixteenth
-REMEMBERED = 32  # refitted weights that are kept: 9 MB each in an encoder of BERT-base size
+REMEMBERED = 24  # refitted weights that are kept: 9 MB each in an encoder of BERT-base size
 
 
 def eliminated(
