@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,15 @@ class Timed:
     code: int
     result: Any
     phases: list[tuple[str, float]]
+
+
+def drawn_seed(place: Path) -> int:
+    """The seed that the first run in the directory ``place`` drew."""
+    place.mkdir(parents=True, exist_ok=True)
+    file = place / "seed"
+    if not file.exists():
+        file.write_text(str(secrets.randbelow(2**16)))
+    return int(file.read_text())
 
 
 def machine() -> str:

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -34,7 +33,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Row, machine, verdict
+from common import Row, drawn_seed, machine, verdict
 from dense_models import prepare
 from methods import METHODS, Method, make_methods
 
@@ -66,15 +65,11 @@ SLACK, AIM = 0.97, 0.985  # shares of a budget: less is left unused, this is ask
 
 def main() -> int:
     args = parse()
-    args.out.mkdir(parents=True, exist_ok=True)
-    seed_file = args.out / "seed"
-    if not seed_file.exists():
-        seed_file.write_text(str(secrets.randbelow(2**16)))
     print(machine())
     rows: list[Row] = []
     results: dict[str, Any] = {}
     for name in args.models:
-        bench = Bench(name, args, int(seed_file.read_text()))
+        bench = Bench(name, args, drawn_seed(args.out))
         found = [bench.run(seed) for seed in range(args.seeds)]
         results[name] = {"seeds": found, "distilled": bench.distilled(args.distil)}
         rows += judge(name, found)

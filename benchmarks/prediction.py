@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Row, machine, verdict
+from common import Row, drawn_seed, machine, verdict
 from rival_predictors import RIVALS, affine_flops, flops
 
 from cutonce.profiling import VOCABULARY
@@ -73,12 +72,8 @@ RATE, LOADED = 200_000, 0.05
 
 def main() -> int:
     args = parse()
-    args.out.mkdir(parents=True, exist_ok=True)
-    seed_file = args.out / "seed"
-    if not seed_file.exists():
-        seed_file.write_text(str(secrets.randbelow(2**16)))
     print(machine())
-    bench = Bench(args, int(seed_file.read_text()))
+    bench = Bench(args, drawn_seed(args.out))
     print(f"encoders drawn by seed {bench.seed}")
     rows: list[Row] = []
     results: dict[str, Any] = {}

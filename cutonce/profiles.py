@@ -16,11 +16,12 @@ from devices.fingerprint import Fingerprint
 from devices.target import Target
 from predictors.predictor import LatencyPredictor
 from predictors.tiles import Probe, find_tile
+from predictors.training import TIERS
 from profiler.measurement import Measurement
 from profiler.store import Store
 
 SCHEMA = 2
-OWN_LAW = 2  # tier from which a predictor is a law of its own, which others can be shrunk to
+OWN_LAW = 2  # tier from which a predictor is a law of its own
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,14 @@ def stored_profile(store: Store, target: Target) -> Kept | None:
 
 
 def known_predictors(store: Store, target: Target) -> list[LatencyPredictor]:
-    """Those of all other targets, and of other machines, whose profiles lie beside the store."""
+    """Those of all other targets, and of other machines, whose profiles lie beside the store, where they
+    rest on enough encoders for others to be shrunk to them."""
     own = profile_path(store, target, open_device(target.device).fingerprint())
     found = []
     for path in sorted(own.parent.glob("*.json")):
         if path != own and _read(path).get("schema") == SCHEMA:
             found.append(load_profile(path).predictor)
-    return [predictor for predictor in found if predictor.tier >= OWN_LAW]
+    return [p for p in found if p.tier >= OWN_LAW and len(p.loo) >= TIERS[OWN_LAW]]
 
 
 def stored_tile(store: Store, target: Target) -> int | None:

@@ -85,20 +85,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def put_profile() -> Callable[[Path, str], Path]:
-    """``put_profile(store, target)``: the file of a profile of a fake device around a small model, 32
+def put_profile() -> Callable[..., Path]:
+    """``put_profile(store, target, encoders=12)``: the file of a profile of a fake device around a small model, 32
     tokens, that lies beside the store; what its encoders take is computed, so nothing is exported."""
 
-    def put(path: Path, text: str) -> Path:
+    def put(path: Path, text: str, encoders: int = 12) -> Path:
         target, workload = Target.parse(text), Workload(1, 32)
         physics = Physics.of(int(target.device.partition(":")[2]))
         pool = candidates(SMALL, workload, 0)
-        chosen = [pool[i] for i in plan(pool, workload, 12, target.precision, 0)]
+        chosen = [pool[i] for i in plan(pool, workload, encoders, target.precision, 0)]
         ms = [
             fake_milliseconds(cost_list(a, target.precision), physics, target.threads, 1, 32)
             for a in chosen
         ]
-        predictor = LatencyPredictor(target.precision).fit(chosen, [workload] * 12, ms)
+        predictor = LatencyPredictor(target.precision).fit(chosen, [workload] * encoders, ms)
         fingerprint = open_device(target.device).fingerprint()
         with open_store(path) as store:
             place = profile_path(store, target, fingerprint)

@@ -19,9 +19,7 @@ SHAPES = ["L1-H64-A2-F128", "L1-H64-A2-F100"]
 
 
 @pytest.fixture(scope="module")
-def store(
-    tmp_path_factory: pytest.TempPathFactory, put_profile: Callable[[Path, str], Path]
-) -> Path:
+def store(tmp_path_factory: pytest.TempPathFactory, put_profile: Callable[..., Path]) -> Path:
     path = tmp_path_factory.mktemp("predict") / "s.sqlite"
     put_profile(path, TARGET)
     return path

@@ -10,7 +10,7 @@ import pytest
 
 import cutonce
 from cutonce.commands.profile import show
-from cutonce.profiles import Profile
+from cutonce.profiles import Profile, known_predictors
 from cutonce.profiling import make_profiles
 from deploy.architecture import Architecture, uniform
 from deploy.export_pool import ExportPool
@@ -42,7 +42,7 @@ def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
-    tmp_path: Path, put_profile: Callable[[Path, str], Path]
+    tmp_path: Path, put_profile: Callable[..., Path]
 ) -> None:
     store, new = tmp_path / "s.sqlite", Target.parse("fake:3/fake/fp32@2")
     put_profile(store, "fake:3/fake/fp32@1")
@@ -67,6 +67,17 @@ def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
     assert few.predictor.tier == 1
     with pytest.raises(UsageError, match="at least 5 configurations, not 4"):
         made(4)
+
+
+def test_nothing_is_shrunk_to_a_profile_of_too_few_encoders(
+    tmp_path: Path, put_profile: Callable[..., Path]
+) -> None:
+    path, new = tmp_path / "s.sqlite", Target.parse("fake:3/fake/fp32@2")
+    put_profile(path, "fake:3/fake/fp32@1", encoders=8)
+    with open_store(path) as store:
+        assert known_predictors(store, new) == []
+        put_profile(path, "fake:4/fake/fp32@1")
+        assert len(known_predictors(store, new)) == 1
 
 
 def law(stack: Stack, seed: int) -> float:
