@@ -86,8 +86,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def put_profile() -> Callable[..., Path]:
-    """``put_profile(store, target, encoders=12)``: the file of a profile of a fake device around a small model, 32
-    tokens, that lies beside the store; what its encoders take is computed, so nothing is exported."""
+    """``put_profile(store, target, encoders=12)``: the file of a profile of a fake device around a small
+    model, 32 tokens, that lies beside the store; what its encoders take is computed, so nothing is
+    exported."""
 
     def put(path: Path, text: str, encoders: int = 12) -> Path:
         target, workload = Target.parse(text), Workload(1, 32)
