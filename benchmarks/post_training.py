@@ -101,7 +101,7 @@ class Bench:
             [profile] = make_profiles(
                 [self.target],
                 around=self.dense.architecture,
-                workload=self.workload,
+                workloads=[self.workload],
                 configurations=14,
                 visits=15,
                 store=store,

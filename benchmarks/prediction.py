@@ -23,17 +23,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from common import Row, drawn_seed, machine, verdict
+from isolated_sums import HEAD, isolated_sum, lone_operators
 from rival_predictors import RIVALS, affine_flops, flops
 
-from cutonce.profiling import VOCABULARY
-from deploy.architecture import Architecture, Attention, FeedForward, Operator, uniform
+from cutonce.candidates import VOCABULARY
+from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from deploy.costs import macs, parameters
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
@@ -59,10 +60,8 @@ TARGETS = (
 ROWS = (8, 12, 16, 40)
 HELD_OUT, POOL = 40, 400
 HIDDEN = (128, 256, 384, 512)
-HEAD = 64  # dimensions
 WORKLOAD = Workload(1, 64)
 BATCHES, LENGTHS = (1, 4, 8), (16, 64, 128, 384)
-SHARES = (0.25, 0.5, 1.0)  # of a dense operator, that are measured alone
 ERRORS, WIDTHS = {"fp32@1": 0.02}, {"fp32": 0.06}
 ERROR, WIDTH = 0.03, 0.08  # of all others
 BETTER, BETTER_THAN_SUMS = 4.0, 2.0
@@ -177,7 +176,7 @@ class Bench:
         wanted = [(a, WORKLOAD) for a in (*self.known, *self.asked, *alone)]
         took = self._measure(target, wanted, "encoders")
         truth = np.array([took[a, WORKLOAD] for a in self.asked])
-        sums = np.array([isolated_sum(a, took) for a in (*self.known, *self.asked)])
+        sums = np.array([isolated_sum(a, took, WORKLOAD) for a in (*self.known, *self.asked)])
         errors: dict[str, dict[int, Array]] = {}
         held, widths = {}, {}
         for n in ROWS:
@@ -279,39 +278,6 @@ def configuration(architecture: Architecture) -> list[float]:
         parameters(architecture),
         macs(architecture, WORKLOAD),
     ]
-
-
-def bare(hidden: int) -> Architecture:
-    return Architecture(VOCABULARY, hidden, ())
-
-
-def lone_operators(hidden: int) -> list[Architecture]:
-    """The embedding alone, and behind it one operator at a time."""
-    sizes = [(max(1, round(s * hidden / HEAD)), round(4 * s * hidden)) for s in SHARES]
-    kinds = [
-        kind for heads, width in sizes for kind in (Attention(heads, HEAD), FeedForward(width))
-    ]
-    return [bare(hidden), *(bare(hidden).with_operators((op,)) for op in dict.fromkeys(kinds))]
-
-
-def isolated_sum(architecture: Architecture, took: Mapping[Pair, float]) -> float:
-    """What the operators take by themselves, between measured sizes on a straight line."""
-    hidden = architecture.hidden
-    base = took[bare(hidden), WORKLOAD]
-
-    def alone(operator: Operator, size: Callable[[Operator], int]) -> float:
-        known = {
-            size(other.operators[0]): took[other, WORKLOAD] - base
-            for other in lone_operators(hidden)
-            if other.operators and isinstance(other.operators[0], type(operator))
-        }
-        sizes = sorted(known)
-        return float(np.interp(size(operator), [0, *sizes], [0.0, *(known[s] for s in sizes)]))
-
-    return base + sum(
-        alone(op, lambda o: o.heads if isinstance(o, Attention) else o.width)
-        for op in architecture.operators
-    )
 
 
 def speed(place: Path) -> list[Row]:

@@ -17,6 +17,16 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=int, default=128, help="tokens per sequence (default 128)")
 
 
+def add_workloads(parser: argparse.ArgumentParser) -> None:
+    """Several of each, every batch with every length."""
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[1], help="sequences per run (default 1)"
+    )
+    parser.add_argument(
+        "--length", type=int, nargs="+", default=[128], help="tokens per sequence (default 128)"
+    )
+
+
 def add_measuring(parser: argparse.ArgumentParser, visits: int = 30) -> None:
     parser.add_argument("--store", type=Path, help="measurement store (default: the user's own)")
     parser.add_argument(

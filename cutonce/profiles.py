@@ -6,7 +6,8 @@ The raw visits stay in the store, so a profile can always be fitted again (cuton
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from devices.target import Target
 from predictors.predictor import LatencyPredictor
 from predictors.tiles import Probe, find_tile
 from predictors.training import TIERS
+from predictors.transfer import Speed
 from profiler.measurement import Measurement
 from profiler.store import Store
 
-SCHEMA = 2
+SCHEMA = 3
 OWN_LAW = 2  # tier from which a predictor is a law of its own
 
 
@@ -29,6 +31,8 @@ class Profile:
     """What is known of one target: its predictor, and the measurements it was fitted to.
 
     Attributes:
+        speed: of one core, where there is any to be probed.
+        others: predictors of what there is beside milliseconds, by name of the quantity.
         probes: of the tile size. operators: the operator table. Both empty where not asked for.
     """
 
@@ -36,6 +40,8 @@ class Profile:
     fingerprint: Fingerprint
     predictor: LatencyPredictor
     measurements: tuple[Measurement, ...]
+    speed: Speed | None = None
+    others: Mapping[str, LatencyPredictor] = field(default_factory=dict)
     probes: tuple[Probe, ...] = ()
     operators: tuple[dict[str, Any], ...] = ()
 
@@ -45,6 +51,8 @@ class Profile:
             "target": str(self.target),
             "fingerprint": self.fingerprint.to_json(),
             "predictor": self.predictor.to_json(),
+            "speed": self.speed and asdict(self.speed),
+            "others": {name: other.to_json() for name, other in self.others.items()},
             "measurements": [measurement.to_json() for measurement in self.measurements],
             "tile": find_tile(self.probes),
             "probes": [probe.to_json() for probe in self.probes],
@@ -63,6 +71,8 @@ class Kept:
     target: Target
     fingerprint: Fingerprint
     predictor: LatencyPredictor
+    speed: Speed | None
+    others: Mapping[str, LatencyPredictor]
 
 
 def load_profile(path: Path) -> Kept:
@@ -82,6 +92,8 @@ def load_profile(path: Path) -> Kept:
             Target.parse(data["target"]),
             Fingerprint.from_json(data["fingerprint"]),
             LatencyPredictor.from_json(data["predictor"]),
+            data["speed"] and Speed(**data["speed"]),
+            {name: LatencyPredictor.from_json(other) for name, other in data["others"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
         raise StoreError(

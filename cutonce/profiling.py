@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import numpy as np
-
+from cutonce.candidates import Pair, candidates, trimmed
 from cutonce.console import progress, talk
+from cutonce.footprints import CAMPAIGN as WEIGHING
+from cutonce.footprints import other_predictors, to_weigh
 from cutonce.profiles import Profile, known_predictors, profile_path
 from cutonce.series import say_new_series
+from cutonce.speed import probe_speed
 from deploy.architecture import Architecture, uniform
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
@@ -20,13 +21,13 @@ from devices.device import open_device
 from devices.errors import DeviceError, UsageError
 from devices.files import write_json
 from devices.target import Target
-from elastic.space import SearchSpace
 from predictors.operators import Interval, Stack, operator_table, plan_stacks
 from predictors.planner import Planner
 from predictors.predictor import LatencyPredictor
 from predictors.tiles import Probe, plan_probes
 from predictors.training import TIERS
 from profiler.campaign import STARTS, run_campaign
+from profiler.footprint import Footprint, weigh
 from profiler.job import Job
 from profiler.measurement import Measurement
 from profiler.statistics import paired_ratio
@@ -37,16 +38,12 @@ PROBE_VISITS = 30  # in pairs right after each other, which tells 1 % on a busy 
 STACK_VISITS = 10  # the operator table explains a profile and is not fitted to
 LEAST = TIERS[1]  # encoders that a predictor is fitted to
 MORE = 4  # encoders that are measured at once where a law is not sure enough yet
-POOL = 400  # candidates that the D-optimal choice is made from
-# The embedding table is looked up row by row, so its size does not show in the latency; a small
-# one keeps the exported random-weight encoders small.
-VOCABULARY = 1024
 USUAL = (6, 384, 12, 1536)  # MiniLM, whose operators are timed where no model is named
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Encoders that are measured side by side on every target.
+    """Encoders, each with a workload, that are measured side by side on every target.
 
     Attributes:
         what: is done with them, as it is shown. campaign: they are kept under in the store.
@@ -55,44 +52,16 @@ class _Part:
 
     what: str
     campaign: str
-    encoders: Sequence[Architecture]
+    pairs: Sequence[Pair]
     visits: int
     least: int | None = None
-
-
-def candidates(around: Architecture | None, workload: Workload, seed: int) -> list[Architecture]:
-    """The pool to choose from: sub-networks of one model, or encoders of many shapes."""
-    rng = np.random.default_rng(seed)
-    if around is None:
-        return [_trimmed(_random_encoder(rng), workload) for _ in range(POOL)]
-    space = SearchSpace.around(_trimmed(around, workload))
-    drawn = [space.architecture(space.sample(rng)) for _ in range(POOL)]
-    return [space.architecture(space.dense), *drawn]
-
-
-def _trimmed(architecture: Architecture, workload: Workload) -> Architecture:
-    """With no more rows in its embedding tables than timing needs."""
-    return replace(
-        architecture,
-        vocabulary=min(architecture.table[0], VOCABULARY),
-        rows=0,
-        positions=min(architecture.positions, workload.length),
-    )
-
-
-def _random_encoder(rng: np.random.Generator) -> Architecture:
-    hidden = 64 * int(rng.integers(2, 9))
-    layers, heads = int(rng.integers(1, 7)), hidden // int(rng.choice((32, 64)))
-    dense = uniform(layers, hidden, heads, 4 * hidden, vocabulary=VOCABULARY)
-    space = SearchSpace.around(dense)
-    return space.architecture(space.sample(rng))
 
 
 def make_profiles(
     targets: Sequence[Target],
     *,
     around: Architecture | None,
-    workload: Workload,
+    workloads: Sequence[Workload],
     configurations: int,
     visits: int,
     store: Store,
@@ -105,61 +74,82 @@ def make_profiles(
 
     Args:
         around: the model whose sub-networks are measured, or None for encoders of many shapes.
+        workloads: that the profile covers, and what lies between them.
         configurations: encoders that are measured first, and all where ``at_most`` is no more.
         at_most: encoders that are measured while a law is not sure enough (predictors.planner).
-        thorough: find the tile size and the operator table of every target too, by more encoders.
+        thorough: find the tile size and the operator table of every target too, by more encoders, for
+            the first of the workloads; and weigh some encoders.
     """
     if configurations < LEAST:
         raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
     say_new_series(store, targets)
-    known = candidates(around, workload, seed)
-    planners = {
-        t: Planner(known, workload, t.precision, first=configurations, seed=seed) for t in targets
-    }
+    known = candidates(around, workloads, seed)
+    planners = {t: _planner(known, t, configurations, seed) for t in targets}
     chosen = [known[i] for i in planners[targets[0]].ask(configurations)]
-    dense = _trimmed(around or uniform(*USUAL), workload)
+    first = workloads[0]
+    dense = trimmed(around or uniform(*USUAL), first.length)
     probes, stacks = (plan_probes(dense), plan_stacks(dense)) if thorough else ([], [])
+    stacked, paired = ([(a, first) for a in found] for found in (_stacked(stacks), _paired(probes)))
     parts = [
         _Part("measuring", CAMPAIGN, chosen, visits),
-        _Part("timing operators by", f"{CAMPAIGN}/operators", _stacked(stacks), STACK_VISITS),
+        _Part("timing operators by", f"{CAMPAIGN}/operators", stacked, STACK_VISITS),
         # In rounds of their own, so short that the visits to a pair are never far apart.
-        _Part("probing tiles by", f"{CAMPAIGN}/tiles", _paired(probes), PROBE_VISITS, PROBE_VISITS),
+        _Part("probing tiles by", f"{CAMPAIGN}/tiles", paired, PROBE_VISITS, PROBE_VISITS),
     ]
     with TemporaryDirectory(prefix="cutonce-profile-") as work:
 
         def measure(*parts: _Part) -> list[list[Measurement]]:
-            wanted = [encoder for part in parts for encoder in part.encoders]
-            exported = _export(targets, wanted, Path(work), pool)
-            return [_measure(part, targets, workload, exported, store, seed) for part in parts]
+            wanted = [encoder for part in parts for encoder, _ in part.pairs]
+            exported = _export(targets, list(dict.fromkeys(wanted)), Path(work), pool)
+            return [_measure(part, targets, exported, store, seed) for part in parts]
 
-        measured, stacked, paired = measure(*parts)
+        measured, by_operator, by_tile = measure(*parts)
         while more := _unsure(planners, known, measured, at_most):
-            [found] = measure(replace(parts[0], encoders=more))
+            [found] = measure(replace(parts[0], pairs=more))
             measured += found
             if not found:
                 break  # what fails again and again is said above
+        done = {(m.target, m.architecture, m.workload) for m in measured}
+        sound = [pair for pair in chosen if all((t, *pair) in done for t in targets)]
+        weighed = to_weigh(sound) if thorough else []
+        weights = _weigh(weighed, targets, Path(work), pool, store)
+    speeds = {d: probe_speed(d) for d in {t.device for t in targets}} if thorough else {}
     profiles = []
     for target in targets:
-        table = operator_table(stacks, _took(target, stacked))
-        judged = [_judged(probe, target, paired) for probe in probes]
         own = [m for m in measured if m.target == target]
-        profiles.append(_fit(target, own, judged, table, store))
+        made = Profile(
+            target,
+            open_device(target.device).fingerprint(),
+            _predictor(target, own, store),
+            tuple(own),
+            speeds.get(target.device),
+            other_predictors(target, weights.get(target, {}), own),
+            tuple(_judged(probe, target, by_tile) for probe in probes),
+            tuple(operator_table(stacks, _took(target, by_operator))),
+        )
+        write_json(profile_path(store, target, made.fingerprint), made.to_json())
+        profiles.append(made)
     return profiles
+
+
+def _planner(known: Sequence[Pair], target: Target, first: int, seed: int) -> Planner:
+    architectures, workloads = zip(*known, strict=True)
+    return Planner(architectures, workloads, target.precision, first=first, seed=seed)
 
 
 def _unsure(
     planners: Mapping[Target, Planner],
-    known: Sequence[Architecture],
+    known: Sequence[Pair],
     measured: Sequence[Measurement],
     at_most: int,
-) -> list[Architecture]:
+) -> list[Pair]:
     """What to measure next; empty where every law is sure, or ``at_most`` encoders were measured."""
-    done = len({m.architecture for m in measured})
+    done = len({(m.architecture, m.workload) for m in measured})
     if done >= at_most:
         return []
-    places = {architecture: place for place, architecture in enumerate(known)}
+    places = {pair: place for place, pair in enumerate(known)}
     for m in measured:
-        planners[m.target].tell(places[m.architecture], m.statistics.intrinsic)
+        planners[m.target].tell(places[m.architecture, m.workload], m.statistics.intrinsic)
     unsure = next((planner for planner in planners.values() if planner.enough() is None), None)
     wanted = [] if unsure is None else unsure.ask(min(MORE, at_most - done))
     return [known[i] for i in wanted]
@@ -177,15 +167,14 @@ def _paired(probes: Iterable[Probe]) -> list[Architecture]:
 def _measure(
     part: _Part,
     targets: Sequence[Target],
-    workload: Workload,
     exported: Mapping[tuple[Target, Architecture], Path],
     store: Store,
     seed: int,
 ) -> list[Measurement]:
-    if not part.encoders:
+    if not part.pairs:
         return []
-    jobs = [Job(t, a, workload, exported[t, a]) for t in targets for a in part.encoders]
-    title = f"{part.what} {len(part.encoders)} encoders on {len(targets)} target(s)"
+    jobs = [Job(t, a, workload, exported[t, a]) for t in targets for a, workload in part.pairs]
+    title = f"{part.what} {len(part.pairs)} encoders on {len(targets)} target(s)"
     with progress(title) as advance:
         return run_campaign(
             jobs,
@@ -198,6 +187,21 @@ def _measure(
             failed=_left_out,
             progress=advance,
         )
+
+
+def _weigh(
+    pairs: Sequence[Pair], targets: Sequence[Target], work: Path, pool: ExportPool, store: Store
+) -> dict[Target, dict[Pair, Footprint]]:
+    if not pairs:
+        return {}
+    exported = _export(targets, [encoder for encoder, _ in pairs], work, pool)
+    jobs = [Job(t, a, workload, exported[t, a]) for t in targets for a, workload in pairs]
+    with progress(f"weighing {len(pairs)} encoders on {len(targets)} target(s)") as advance:
+        found = weigh(jobs, store=store, campaign=WEIGHING, progress=advance)
+    by_target: dict[Target, dict[Pair, Footprint]] = {target: {} for target in targets}
+    for job, footprint in zip(jobs, found, strict=True):
+        by_target[job.target][job.architecture, job.workload] = footprint
+    return by_target
 
 
 def _left_out(job: Job, error: DeviceError) -> None:
@@ -234,27 +238,15 @@ def _judged(probe: Probe, target: Target, measured: Sequence[Measurement]) -> Pr
     return replace(probe, ratio=paired_ratio(found[probe.narrow], found[probe.wide]))
 
 
-def _fit(
-    target: Target,
-    measured: Sequence[Measurement],
-    probes: Sequence[Probe],
-    operators: Sequence[dict[str, Any]],
-    store: Store,
-) -> Profile:
+def _predictor(target: Target, measured: Sequence[Measurement], store: Store) -> LatencyPredictor:
     if len(measured) < LEAST:
         raise DeviceError(
             f"Only {len(measured)} encoders could be measured on {target}, a profile needs {LEAST}; "
             "what failed is said above. Mend that, and repeat: what was measured is kept."
         )
-    predictor = LatencyPredictor(target.precision).fit(
+    return LatencyPredictor(target.precision).fit(
         [m.architecture for m in measured],
         [m.workload for m in measured],
         [m.statistics.intrinsic for m in measured],
         known=known_predictors(store, target),
     )
-    fingerprint = open_device(target.device).fingerprint()
-    profile = Profile(
-        target, fingerprint, predictor, tuple(measured), tuple(probes), tuple(operators)
-    )
-    write_json(profile_path(store, target, fingerprint), profile.to_json())
-    return profile

@@ -98,7 +98,7 @@ def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
         profiles = make_profiles(
             missing,
             around=dense,
-            workload=setting.workload,
+            workloads=[setting.workload],
             configurations=14,
             visits=setting.visits,
             store=setting.store,

@@ -38,6 +38,7 @@ class OperatorCost:
         kind: of the operator, or ``embedding`` or ``head``.
         weights: parameters that one run reads (of the embedding tables only the rows used).
         activations: elements written to and read from memory between the operator's steps.
+        residual: those of them that are of the residual stream, which is added to and normalised.
         softmax: elements that pass through a softmax.
     """
 
@@ -45,6 +46,7 @@ class OperatorCost:
     gemms: tuple[Gemm, ...]
     weights: int
     activations: int
+    residual: int = 0
     softmax: int = 0
 
     @property
@@ -57,9 +59,10 @@ def operator_cost(operator: Operator, hidden: int, workload: Workload) -> Operat
     gemms, softmax = _gemms(operator, hidden, workload), 0
     if isinstance(operator, Attention):
         softmax = workload.batch * operator.heads * workload.length**2
-    activations = workload.tokens * _activations(operator, hidden)
+    residual = 0 if isinstance(operator, Projection) else 3 * workload.tokens * hidden
+    activations = residual + workload.tokens * _inner(operator, hidden)
     parameters = operator_parameters(operator, hidden)
-    return OperatorCost(operator.kind, gemms, parameters, activations, softmax)
+    return OperatorCost(operator.kind, gemms, parameters, activations, residual, softmax)
 
 
 def _gemms(operator: Operator, hidden: int, workload: Workload) -> tuple[Gemm, ...]:
@@ -80,13 +83,13 @@ def _gemms(operator: Operator, hidden: int, workload: Workload) -> tuple[Gemm, .
     return Gemm(tokens, operator.kernel, hidden), Gemm(tokens, hidden, hidden)
 
 
-def _activations(operator: Operator, hidden: int) -> int:
-    """Elements per token."""
+def _inner(operator: Operator, hidden: int) -> int:
+    """Elements per token that are not of the residual stream."""
     if isinstance(operator, Attention):
-        return 4 * operator.heads * operator.head_dim + 3 * hidden
+        return 4 * operator.heads * operator.head_dim
     if isinstance(operator, FeedForward):
-        return 2 * (1 + operator.gated) * operator.width + 3 * hidden
-    return operator.to if isinstance(operator, Projection) else 5 * hidden
+        return 2 * (1 + operator.gated) * operator.width
+    return operator.to if isinstance(operator, Projection) else 2 * hidden
 
 
 def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
@@ -94,7 +97,8 @@ def embedding_cost(architecture: Architecture, workload: Workload) -> OperatorCo
     _, columns = a.table
     gemms = (Gemm(workload.tokens, a.rank, a.hidden),) if a.rank else ()
     read = workload.tokens * columns + (workload.length + 1 + a.rank) * a.hidden
-    return OperatorCost("embedding", gemms, read, 2 * workload.tokens * a.hidden)
+    residual = 2 * workload.tokens * a.hidden
+    return OperatorCost("embedding", gemms, read, residual, residual)
 
 
 def head_cost(architecture: Architecture, workload: Workload) -> OperatorCost:
@@ -156,8 +160,6 @@ def _head_layers(architecture: Architecture) -> list[tuple[int, int]]:
 
 def parameters(architecture: Architecture) -> int:
     """All parameters of the encoder that deploy.encoder builds; shared ones count once."""
-    hidden = architecture.hidden
-    rows = architecture.token_types + (architecture.positions if architecture.absolute else 0)
     shares = architecture.shares or range(len(architecture.operators))
     chain = sum(
         operator_parameters(operator, width)
@@ -167,8 +169,14 @@ def parameters(architecture: Architecture) -> int:
         if place == first
     )
     last = 2 * architecture.widths[-1] if architecture.norm == "pre" else 0
-    embedding = _table_parameters(architecture) + rows * hidden + 2 * hidden
-    return embedding + chain + last + head_parameters(architecture)
+    return embedding_parameters(architecture) + chain + last + head_parameters(architecture)
+
+
+def embedding_parameters(architecture: Architecture) -> int:
+    """Of the tables of tokens, positions and token types, and the LayerNorm after them."""
+    a = architecture
+    rows = a.token_types + (a.positions if a.absolute else 0)
+    return _table_parameters(a) + (rows + 2) * a.hidden
 
 
 def _table_parameters(architecture: Architecture) -> int:

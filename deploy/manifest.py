@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,7 @@ def build_manifest(
         "source": source,
         "architecture": architecture.to_json(),
         "label_names": list(label_names),
-        "target": {
-            "device": target.device,
-            "runtime": target.runtime,
-            "precision": target.precision,
-            "threads": target.threads,
-        },
+        "target": asdict(target),
         "workload": workload.to_json(),
         "model": model.relative_to(directory).as_posix(),
         "signature": _signature(architecture, max_length),

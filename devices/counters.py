@@ -30,6 +30,12 @@ def counters() -> dict[str, float | None]:
     }
 
 
+def peak_bytes() -> int | None:
+    """The most memory that this process has had resident since its start."""
+    found = re.search(r"VmHWM:\s*(\d+) kB", read(Path("/proc/self/status")) or "")
+    return 1024 * int(found[1]) if found else None
+
+
 def read(path: Path) -> str | None:
     """The text of a file of /proc or /sys, None where it is not there or not for us."""
     try:

@@ -1,7 +1,8 @@
-"""Target: device × runtime × precision × threads. Measurements of two targets never mix."""
+"""Target: device × runtime × precision × threads × streams. Measurements of two targets never mix."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from devices.device import DEVICES, open_device
@@ -11,15 +12,23 @@ from devices.runtimes import PRECISIONS, RUNTIMES
 
 @dataclass(frozen=True, order=True)
 class Target:
-    """Where and how a model runs; written ``DEVICE/RUNTIME/PRECISION@THREADS``."""
+    """Where and how a model runs; written ``DEVICE/RUNTIME/PRECISION@THREADS`` or ``…@THREADSxSTREAMS``.
+
+    Attributes:
+        threads: of one run.
+        streams: copies of the model that run side by side. What a run takes is then the time that passes
+            per run of any of them, 1000 over which is the throughput in runs a second.
+    """
 
     device: str
     runtime: str
     precision: str
     threads: int
+    streams: int = 1
 
     def __str__(self) -> str:
-        return f"{self.device}/{self.runtime}/{self.precision}@{self.threads}"
+        streams = "" if self.streams == 1 else f"x{self.streams}"
+        return f"{self.device}/{self.runtime}/{self.precision}@{self.threads}{streams}"
 
     @property
     def slug(self) -> str:
@@ -38,17 +47,17 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Target:
-        """Read ``DEVICE/RUNTIME/PRECISION[@THREADS]``; no ``@`` means the physical cores.
+        """Read ``DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]``; no ``@`` means the physical cores.
 
         Raises:
             UnknownName: a device, runtime or precision that is not known, with the nearest.
             UsageError: a text of another shape.
         """
         spec, at, count = text.partition("@")
-        parts = spec.split("/")
-        if len(parts) != 3 or (at and not count.isdecimal()) or (at and int(count) < 1):
+        parts, counts = spec.split("/"), re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", count)
+        if len(parts) != 3 or (at and not counts):
             raise UsageError(
-                f"Target {text!r} is not DEVICE/RUNTIME/PRECISION[@THREADS], "
+                f"Target {text!r} is not DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]], "
                 "for example local/onnxruntime/fp32@2."
             )
         device, runtime, precision = parts
@@ -62,8 +71,18 @@ class Target:
             raise UsageError(
                 f"Target {text!r}: the fake runtime and the fake device go together only."
             )
-        if at:
-            threads = int(count)
-        else:  # a GPU's work is not the threads'
-            threads = 1 if RUNTIMES.get(runtime).gpu else open_device(device).physical_cores()
-        return cls(device, runtime, precision, threads)
+        gpu = RUNTIMES.get(runtime).gpu
+        if counts is None:  # a GPU's work is not the threads'
+            threads, streams = 1 if gpu else open_device(device).physical_cores(), 1
+        else:
+            threads, streams = int(counts[1]), int(counts[2] or 1)
+        if gpu and streams > 1:
+            raise UsageError(
+                f"Target {text!r}: streams are of a CPU; a GPU takes more at once in a larger --batch."
+            )
+        if runtime == "openvino" and streams > 1:  # measured: two copies took turns on one core
+            raise UsageError(
+                f"Target {text!r}: OpenVINO pins the threads of every copy to the same cores, so that "
+                "streams gain nothing; use onnxruntime or torch for them."
+            )
+        return cls(device, runtime, precision, threads, streams)

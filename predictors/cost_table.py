@@ -25,8 +25,8 @@ class CostTable:
 
     Attributes:
         model: of the predictor that the table was made from.
-        ends: [8] additive features of what is no choice: embedding, head, constant.
-        rows: per position, additive features [choices, 8]; zeros for a dropped sub-layer.
+        ends: [10] additive features of what is no choice: embedding, head, constant.
+        rows: per position, additive features [choices, 10]; zeros for a dropped sub-layer.
     """
 
     model: Model

@@ -1,22 +1,31 @@
 """What an encoder's latency is made of: one non-negative column per physical cause.
 
 Every column adds up over the operators of an encoder, except the last: the weights that do not fit
-into the cache count once for the whole encoder.
+into the cache count once for the whole encoder. Other quantities have some of the same causes
+(predictors.quantity); the columns of the others are zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from deploy.architecture import Architecture, Operator
-from deploy.costs import WEIGHT_BYTES, OperatorCost, embedding_cost, head_cost, operator_cost
+from deploy.costs import (
+    WEIGHT_BYTES,
+    OperatorCost,
+    embedding_cost,
+    embedding_parameters,
+    head_cost,
+    operator_cost,
+)
 from deploy.workload import Workload
 from devices.errors import UnknownName
+from predictors.quantity import LATENCY, Quantity
 
 Array = np.ndarray[Any, Any]
 
@@ -31,13 +40,15 @@ COLUMNS = {
     "scores": "million MACs between tokens",
     "softmax": "million elements",
     "weights": "MiB",
-    "activations": "MiB in 4-byte floats",
+    "activations": "MiB in 4-byte floats, but for the residual stream",
+    "residual": "MiB in 4-byte floats of the residual stream, which is added to and normalised",
+    "tables": "MiB in 4-byte floats of the whole embedding",
     "spill": "MiB of weights above the cache threshold",
 }
 """Columns of a feature matrix, in order, with their units."""
 
 ADDITIVE = len(COLUMNS) - 1
-WEIGHTS = list(COLUMNS).index("weights")
+WEIGHTS, TABLES = (list(COLUMNS).index(name) for name in ("weights", "tables"))
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,7 @@ class Features:
         tile: matrix kernels pad the rows and columns of a weight to a multiple of this.
         spill: MiB of weights beyond which each further one is read from memory at every run; None
             where no such threshold shows.
+        quantity: that is predicted, whose causes count.
 
     Raises:
         UnknownName: a precision whose weight size is not known.
@@ -57,28 +69,38 @@ class Features:
     precision: str = "fp32"
     tile: int = 1
     spill: float | None = None
+    quantity: Quantity = LATENCY
 
     def __post_init__(self) -> None:
         if self.precision not in WEIGHT_BYTES:
             raise UnknownName("precision", self.precision, WEIGHT_BYTES)
 
     def operator(self, operator: Operator | None, hidden: int, workload: Workload) -> Array:
-        """Additive features [8] of one sub-layer; zeros for a dropped one."""
+        """Additive features [10] of one sub-layer; zeros for a dropped one."""
         if operator is None:
             return np.zeros(ADDITIVE)
-        return np.array(_operator_row(operator, hidden, workload, self.precision, self.tile))
+        row = _operator_row(operator, hidden, workload, self.precision, self.tile)
+        return self._counts * row
 
     def ends(self, architecture: Architecture, workload: Workload) -> tuple[Array, Array]:
-        """Additive features [8] of the embedding, with the constant, and of the head."""
+        """Additive features [10] of the embedding, with the constant, and of the head."""
         embedding, head = (
             np.array(_row(cost(architecture, workload), self.precision, self.tile))
             for cost in (embedding_cost, head_cost)
         )
         embedding[0] = 1.0
-        return embedding, head
+        embedding[TABLES] = embedding_parameters(architecture) * 4 / MIB
+        if self.quantity.stored:
+            embedding[WEIGHTS] = 0.0  # the rows that a run reads are part of the tables
+        return self._counts * embedding, self._counts * head
+
+    @cached_property
+    def _counts(self) -> Array:
+        """[10]: 1 for the additive causes of the quantity, 0 for others."""
+        return np.array([float(name in self.quantity.causes) for name in COLUMNS])[:ADDITIVE]
 
     def chain(self, architecture: Architecture, workload: Workload) -> Array:
-        """Additive features [operators + 2, 8]: embedding with the constant, sub-layers, head."""
+        """Additive features [operators + 2, 10]: embedding with the constant, sub-layers, head."""
         embedding, head = self.ends(architecture, workload)
         operators = map(
             partial(self.operator, workload=workload), architecture.operators, architecture.widths
@@ -86,12 +108,12 @@ class Features:
         return np.stack([embedding, *operators, head])
 
     def matrix(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
-        """Features [n, 9] of whole encoders."""
+        """Features [n, 11] of whole encoders."""
         sums = [self.chain(a, w).sum(0) for a, w in zip(architectures, workloads, strict=True)]
         return self.with_spill(np.reshape(sums, (len(sums), ADDITIVE)))
 
     def with_spill(self, additive: Array) -> Array:
-        """Append the spill column: [n, 8] -> [n, 9]."""
+        """Append the spill column: [n, 10] -> [n, 11]."""
         threshold = np.inf if self.spill is None else self.spill
         return np.column_stack([additive, np.maximum(0.0, additive[:, WEIGHTS] - threshold)])
 
@@ -116,7 +138,9 @@ def _row(cost: OperatorCost, precision: str, tile: int) -> tuple[float, ...]:
         scores / MILLION,
         cost.softmax / MILLION,
         cost.weights * WEIGHT_BYTES[precision] / MIB,
-        cost.activations * 4 / MIB,
+        (cost.activations - cost.residual) * 4 / MIB,
+        cost.residual * 4 / MIB,
+        0.0,
     )
 
 

@@ -12,13 +12,14 @@ from deploy.architecture import Architecture
 from deploy.workload import Workload
 from predictors.features import COLUMNS, Array, Features
 from predictors.law import LatencyLaw
+from predictors.quantity import QUANTITIES
 from predictors.trees import Trees
 from predictors.utilisation import Utilisation
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Milliseconds of encoders on one target.
+    """Milliseconds of encoders on one target, or another quantity of them.
 
     Attributes:
         features: how encoders become rows. law: milliseconds from rows.
@@ -28,17 +29,18 @@ class Model:
     law: LatencyLaw
 
     def rows(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
-        """Features [n, 9] of whole encoders."""
+        """Features [n, 11] of whole encoders."""
         return self.features.matrix(architectures, workloads)
 
     def to_json(self) -> dict[str, Any]:
         law, features = self.law, self.features
         return {
+            "quantity": features.quantity.name,
             "precision": features.precision,
             "coverage": law.coverage,
             "tile": features.tile,
             "spill_mib": features.spill,
-            "coefficients_ms": dict(zip(COLUMNS, law.coefficients.tolist(), strict=True)),
+            "coefficients": dict(zip(COLUMNS, law.coefficients.tolist(), strict=True)),
             "units": dict(COLUMNS),
             "design": law.design.tolist(),
             "utilisation": law.utilisation and law.utilisation.to_json(),
@@ -50,7 +52,7 @@ class Model:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Model:
         """Raises KeyError, TypeError or ValueError where :meth:`to_json` did not write ``data``."""
-        coefficients = np.array([data["coefficients_ms"][name] for name in COLUMNS], dtype=float)
+        coefficients = np.array([data["coefficients"][name] for name in COLUMNS], dtype=float)
         if not (np.isfinite(coefficients) & (coefficients >= 0)).all():
             raise ValueError(
                 f"coefficients {coefficients.tolist()} are not all non-negative numbers"
@@ -67,6 +69,9 @@ class Model:
         )
         spill = data["spill_mib"]
         features = Features(
-            data["precision"], int(data["tile"]), None if spill is None else float(spill)
+            data["precision"],
+            int(data["tile"]),
+            None if spill is None else float(spill),
+            QUANTITIES[data["quantity"]],
         )
         return cls(features, law)

@@ -1,4 +1,8 @@
-"""LatencyPredictor: fitted to a dozen measured encoders, predicts all others with an interval."""
+"""LatencyPredictor: fitted to a dozen measured encoders, predicts all others with an interval.
+
+Milliseconds, or another quantity that grows with the sub-layers (predictors.quantity): where something is
+said of milliseconds here, it holds for the unit of that.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,12 @@ from predictors.cost_table import CostTable
 from predictors.features import WEIGHTS, Array, Features
 from predictors.law import LatencyLaw
 from predictors.model import Model
+from predictors.quantity import LATENCY, QUANTITIES, Quantity
 from predictors.selection import select_model
 from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, check_tier, shapes
 from predictors.transfer import Speed, estimated, nearest
 
-SCHEMA = 2
+SCHEMA = 3
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
 STRETCH = 1.25  # weights may lie this factor outside what was measured
 
@@ -41,6 +46,7 @@ class LatencyPredictor:
     Args:
         precision: what the target computes in; decides the bytes of a weight.
         coverage: share of new measurements that the interval is to hold.
+        quantity: that is predicted.
 
     Every method but ``fit`` and ``from_json`` raises UsageError before one of them has been called,
     and where architectures and workloads are not equally many.
@@ -50,11 +56,13 @@ class LatencyPredictor:
         UsageError: a coverage outside (0, 1).
     """
 
-    def __init__(self, precision: str = "fp32", coverage: float = 0.9) -> None:
+    def __init__(
+        self, precision: str = "fp32", coverage: float = 0.9, quantity: Quantity = LATENCY
+    ) -> None:
         if not 0 < coverage < 1:
             raise UsageError(f"Coverage must lie between 0 and 1, not {coverage!r}; 0.9 is usual.")
         self.precision = Features(precision).precision
-        self.coverage = coverage
+        self.coverage, self.quantity = coverage, quantity
         self._fitted: _Fitted | None = None
 
     def fit(
@@ -78,14 +86,19 @@ class LatencyPredictor:
             UsageError: fewer than 4 rows, sequences of different lengths, a latency that is not a
                 positive number, or too few rows or no known target for the tier.
         """
-        check_rows(architectures, workloads, ms)
+        check_rows(architectures, workloads, ms, self.quantity)
         tier = check_tier(tier, len(ms), bool(known))
         measured = np.asarray(ms, dtype=float)
         like = None
         if tier == 1:
             like = nearest([p.model for p in known], architectures, workloads, measured)
         model, loo = select_model(
-            architectures, workloads, measured, self.precision, self.coverage, like
+            architectures,
+            workloads,
+            measured,
+            Features(self.precision, quantity=self.quantity),
+            self.coverage,
+            like,
         )
         rows = zip(architectures, workloads, measured.tolist(), loo.tolist(), strict=True)
         self._fitted = _Fitted(model, tuple(TrainingRow(*row) for row in rows), tier)
@@ -97,8 +110,7 @@ class LatencyPredictor:
         Args:
             had: speed of the device that this predictor was fitted on.
         """
-        result = LatencyPredictor(self.precision, self.coverage)
-        fitted = self._checked()
+        fitted, result = self._checked(), self._alike()
         result._fitted = replace(fitted, model=estimated(fitted.model, had, has), tier=0)
         return result
 
@@ -157,9 +169,10 @@ class LatencyPredictor:
     def _near(self, rows: Array, architectures: Architectures, workloads: Workloads) -> Array:
         law = self._law
         near = law.leverage(rows) <= FAR * law.leverage(law.design).max()
-        known = law.design[:, WEIGHTS]
-        near &= known.min() / STRETCH <= rows[:, WEIGHTS]
-        near &= rows[:, WEIGHTS] <= known.max() * STRETCH
+        if not self.quantity.stored:  # a byte that is stored costs the same in any model
+            known = law.design[:, WEIGHTS]
+            near &= known.min() / STRETCH <= rows[:, WEIGHTS]
+            near &= rows[:, WEIGHTS] <= known.max() * STRETCH
         seen = shapes(
             *zip(*((row.architecture, row.workload) for row in self._training), strict=True)
         )
@@ -201,7 +214,7 @@ class LatencyPredictor:
         """
         if not (math.isfinite(factor) and factor > 0):
             raise UsageError(f"A calibration factor must be a positive number, not {factor!r}.")
-        result = LatencyPredictor(self.precision, self.coverage)
+        result = self._alike()
         fitted, law = self._checked(), replace(self._law, factor=self._law.factor * factor)
         result._fitted = replace(fitted, model=replace(fitted.model, law=law))
         return result
@@ -209,7 +222,8 @@ class LatencyPredictor:
     @property
     def loo(self) -> list[LooRow]:
         """Per training row, measured and predicted by leave-one-out, before any calibration."""
-        return [row.loo for row in self._training]
+        several = len({row.workload for row in self._training}) > 1
+        return [row.loo(several) for row in self._training]
 
     @property
     def error(self) -> float:
@@ -239,7 +253,7 @@ class LatencyPredictor:
                     f"Predictor schema {data['schema']!r} is not known, expected {SCHEMA}; "
                     "profile the target again with this version."
                 )
-            result = cls(data["precision"], data["coverage"])
+            result = cls(data["precision"], data["coverage"], QUANTITIES[data["quantity"]])
             training = tuple(map(TrainingRow.from_json, data["training"]))
             result._fitted = _Fitted(Model.from_json(data), training, int(data["tier"]))
             return result
@@ -248,6 +262,9 @@ class LatencyPredictor:
                 f"This is not a latency predictor ({type(error).__name__}: {error}); expected the "
                 "JSON that `cutonce profile` writes."
             ) from error
+
+    def _alike(self) -> LatencyPredictor:
+        return LatencyPredictor(self.precision, self.coverage, self.quantity)
 
     @property
     def _features(self) -> Features:

@@ -20,7 +20,7 @@ from predictors.model import Model
 from predictors.regression import leave_one_out
 
 TILES = (1, 16, 32, 64)
-SPILLS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # MiB
+SPILLS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # MiB
 ON_EACH_SIDE = 3  # rows that a threshold must have on each side to show at all
 
 
@@ -35,18 +35,23 @@ def select_model(
     architectures: Sequence[Architecture],
     workloads: Sequence[Workload],
     ms: Array,
-    precision: str,
+    features: Features,
     coverage: float,
     like: Model | None = None,
 ) -> tuple[Model, Array]:
     """The model that leave-one-out prefers, or where ``like`` is given one that is shrunk to it; and its
-    leave-one-out predictions [n] in milliseconds."""
+    leave-one-out predictions [n].
+
+    Args:
+        features: without a tile and a spill threshold, which are found.
+    """
     from predictors.regressors import StagedRegressor
 
     if like is None:
-        features, prior = _select(architectures, workloads, ms, precision), None
+        features, prior = _select(architectures, workloads, ms, features), None
     else:
-        features, prior = replace(like.features, precision=precision), like.law.coefficients
+        features = replace(like.features, precision=features.precision)
+        prior = like.law.coefficients
     matrix = features.matrix(architectures, workloads)
     fitted = StagedRegressor(coverage, prior).fit(matrix, ms)
     return Model(features, fitted.law_), fitted.held_out_.predicted
@@ -56,12 +61,14 @@ def _select(
     architectures: Sequence[Architecture],
     workloads: Sequence[Workload],
     ms: Array,
-    precision: str,
+    plain: Features,
 ) -> Features:
     """Refinements are judged together with others of the same number, fewest first."""
+    if plain.quantity.stored:  # has no tile and no cache
+        return plain
 
     def candidate(tile: int, spill: float | None) -> _Candidate:
-        features = Features(precision, tile, spill)
+        features = replace(plain, tile=tile, spill=spill)
         matrix = features.matrix(architectures, workloads)
         return _Candidate(features, matrix, HeldOut(leave_one_out(matrix, ms), ms))
 

@@ -14,6 +14,7 @@ from deploy.costs import macs
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.features import Array
+from predictors.quantity import LATENCY, Quantity
 
 LEAST_ROWS = 4
 SLOWEST, FASTEST = 1e4, 1e15  # multiply-accumulates a second of any device, by far
@@ -59,9 +60,9 @@ class TrainingRow:
             float(data["leave_one_out_ms"]),
         )
 
-    @property
-    def loo(self) -> LooRow:
-        return LooRow(str(self.architecture), self.ms, self.loo_ms)
+    def loo(self, with_workload: bool) -> LooRow:
+        label = f"{self.architecture}, {self.workload}" if with_workload else str(self.architecture)
+        return LooRow(label, self.ms, self.loo_ms)
 
 
 def shapes(architectures: Iterable[Architecture], workloads: Iterable[Workload]) -> Array:
@@ -84,24 +85,30 @@ def _others(architecture: Architecture) -> tuple[bool, bool, bool]:
 
 
 def check_rows(
-    architectures: Sequence[Architecture], workloads: Sequence[Workload], ms: Sequence[float]
+    architectures: Sequence[Architecture],
+    workloads: Sequence[Workload],
+    values: Sequence[float],
+    quantity: Quantity = LATENCY,
 ) -> None:
     """Raises UsageError where these rows cannot be fitted to."""
     check_pairs(architectures, workloads)
-    if len(ms) != len(architectures):
+    if len(values) != len(architectures):
         raise UsageError(
-            f"{len(architectures)} architectures came with {len(ms)} latencies; give one for each."
+            f"{len(architectures)} architectures came with {len(values)} measured values; give one "
+            "for each."
         )
-    if len(ms) < LEAST_ROWS:
+    if len(values) < LEAST_ROWS:
         raise UsageError(
-            f"A fit needs at least {LEAST_ROWS} measured encoders, not {len(ms)}; measure more."
+            f"A fit needs at least {LEAST_ROWS} measured encoders, not {len(values)}; measure more."
         )
-    for architecture, workload, value in zip(architectures, workloads, ms, strict=True):
+    for architecture, workload, value in zip(architectures, workloads, values, strict=True):
         if not (math.isfinite(value) and value > 0):
             raise UsageError(
-                f"The latency of {architecture} is {value!r}, not a positive number of "
-                "milliseconds; leave it out or measure it again."
+                f"The {quantity.name} of {architecture} is {value!r}, not a positive number of "
+                f"{quantity.unit}; leave it out or measure it again."
             )
+        if quantity is not LATENCY:
+            continue
         rate = 1e3 * macs(architecture, workload) / value
         if rate and not SLOWEST < rate < FASTEST:
             raise UsageError(

@@ -17,7 +17,7 @@ from predictors.model import Model
 
 ESTIMATED = math.log(1.3)  # half-width of an estimate's interval in log milliseconds, at least
 # Causes that the memory limits; the others are limited by arithmetic.
-MEMORY = ("weights", "activations", "spill")
+MEMORY = ("weights", "activations", "residual", "tables", "spill")
 
 
 @dataclass(frozen=True)

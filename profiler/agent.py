@@ -3,12 +3,15 @@
 It travels as one zipapp and needs only the standard library, numpy and the runtime it is asked for.
 One JSON object per line on standard input, one JSON answer per line on standard output:
 
-    {"do": "load", "id", "runtime", "path", "precision", "threads", "batch", "length", "vocabulary",
-     "seed"}                                        -> {"precision"}
-    {"do": "visit", "id", "runs", "minimum_ms"}     -> {"ns": [...]}, and counters of a GPU
+    {"do": "load", "id", "runtime", "path", "precision", "threads", "streams", "batch", "length",
+     "vocabulary", "seed"}                          -> {"precision"}
+    {"do": "visit", "id", "runs", "minimum_ms"}     -> {"ns": [...]} and {"uj"} per run, the latter
+                                                       None where no meter can be read; GPU counters
     {"do": "unload", "id"}                          -> {}
     {"do": "watch"}                                 -> {"wall", "compute", "memory", counters}
     {"do": "processor"}                             -> {"seconds"} of this process, since its start
+    {"do": "speed"}                                 -> {"macs", "bytes"}: 10⁹ a second of one core
+    {"do": "memory"}                                -> {"peak_bytes"} of it, None where that is not told
     {"do": "stop"}                                  -> {}
 
 What fails is answered as {"error": text}.
@@ -18,6 +21,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -27,21 +31,25 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from devices.counters import counters
+from devices.counters import counters, peak_bytes
+from devices.energy import meters, microjoules
 from devices.errors import CutonceError
 from devices.gpu import gpu_counters
 from devices.runtimes import RUNTIMES, Session
+from profiler.streams import side_by_side
 
 _STACK, _SIDE = 16, 64  # three such stacks of float32 matrices fit into a level-2 cache
 _MOST_BYTES = 256 * 2**20
 _USUAL_CACHE = 32 * 2**20
+_PRODUCTS = 8  # in a compute canary
+_PROBE_SECONDS = 2.5  # of each canary, where their speed is asked for
 
 
 class Agent:
     """The state of one agent process: what is loaded."""
 
     def __init__(self) -> None:
-        self._loaded: dict[str, tuple[Session, dict[str, np.ndarray[Any, Any]]]] = {}
+        self._loaded: dict[str, tuple[list[Session], dict[str, np.ndarray[Any, Any]]]] = {}
         self._on_gpu: set[str] = set()
         self._canaries: dict[str, Callable[[], object]] = {}  # made when first watched
 
@@ -57,41 +65,46 @@ class Agent:
         path: str,
         precision: str,
         threads: int,
+        streams: int,
         batch: int,
         length: int,
         vocabulary: int,
         seed: int,
     ) -> dict[str, Any]:
         loader = RUNTIMES.get(runtime)()
-        session = loader.load(Path(path), precision, threads)
+        sessions = [loader.load(Path(path), precision, threads) for _ in range(streams)]
         ids = np.random.default_rng(seed).integers(0, vocabulary, (batch, length), dtype=np.int64)
         inputs = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),
             "token_type_ids": np.zeros_like(ids),
         }
-        self._loaded[id] = (session, inputs)
+        self._loaded[id] = (sessions, inputs)
         if loader.gpu:
             self._on_gpu.add(id)
-        return {"precision": session.precision}
+        return {"precision": sessions[0].precision}
 
     def _visit(self, id: str, runs: int, minimum_ms: float) -> dict[str, Any]:
-        session, inputs = self._loaded[id]
-        clock = session.clock or perf_counter_ns
-        _settle(session, inputs)
+        sessions, inputs = self._loaded[id]
+        for session in sessions:
+            _settle(session, inputs)
         taken: list[int] = []
-        spent = 0
+        spent = done = 0
+        gpu = id in self._on_gpu
+        before = meters(gpu)
         gc.disable()
         try:
-            while len(taken) < runs or spent < 1e6 * minimum_ms:
-                start = clock()
-                session.run(inputs)
-                taken.append(clock() - start)
-                spent += taken[-1]
+            with side_by_side(sessions, inputs) as run:
+                while len(taken) < runs or spent < 1e6 * minimum_ms:
+                    nanoseconds, count = run()
+                    taken.append(nanoseconds // count)
+                    spent += nanoseconds
+                    done += count
         finally:
             gc.enable()
-        # At once: an idle GPU clocks down.
-        return {"ns": taken, **(gpu_counters() if id in self._on_gpu else {})}
+        state = gpu_counters() if gpu else {}  # at once: an idle GPU clocks down
+        used = microjoules(before, meters(gpu))
+        return {"ns": taken, "uj": None if used is None else used / done, **state}
 
     def _unload(self, id: str) -> dict[str, Any]:
         del self._loaded[id]
@@ -108,6 +121,14 @@ class Agent:
 
     def _processor(self) -> dict[str, Any]:
         return {"seconds": process_time()}
+
+    def _speed(self) -> dict[str, Any]:
+        compute, memory = (_fastest_ms(make()) for make in _CANARIES.values())
+        macs = _PRODUCTS * _STACK * _SIDE**3
+        return {"macs": macs / compute / 1e6, "bytes": _passed_bytes() / memory / 1e6}
+
+    def _memory(self) -> dict[str, Any]:
+        return {"peak_bytes": peak_bytes()}
 
 
 def _settle(session: Session, inputs: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -129,19 +150,29 @@ def _least_ms(work: Callable[[], object]) -> float:
     return min(taken) / 1e6
 
 
+def _fastest_ms(canary: Callable[[], object]) -> float:
+    until, fastest = monotonic() + _PROBE_SECONDS, math.inf
+    while monotonic() < until:
+        fastest = min(fastest, _least_ms(canary))
+    return fastest
+
+
 def _compute_canary() -> Callable[[], object]:
     """Matrix products in cache. So small that BLAS stays on one thread: the threads of its pool
     would go on spinning into the next visit."""
     left = np.random.default_rng(0).random((_STACK, _SIDE, _SIDE), dtype=np.float32)
     product = np.empty_like(left)
-    return lambda: [np.matmul(left, left, out=product) for _ in range(8)]
+    return lambda: [np.matmul(left, left, out=product) for _ in range(_PRODUCTS)]
 
 
 def _memory_canary() -> Callable[[], object]:
     """One pass over more memory than the last-level cache holds, as far as 256 MB are that."""
-    size = min(2 * _last_level_cache(), _MOST_BYTES)
     # Filled with values: untouched pages would all be the one zero page, and measure nothing.
-    return np.ones(size // 8).sum
+    return np.ones(_passed_bytes() // 8).sum
+
+
+def _passed_bytes() -> int:
+    return min(2 * _last_level_cache(), _MOST_BYTES)
 
 
 _CANARIES = {"compute": _compute_canary, "memory": _memory_canary}

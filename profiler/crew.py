@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
+from typing import Any
 
 from devices.device import open_device
 from devices.errors import AgentDied, DeviceError
@@ -15,7 +16,7 @@ from devices.target import Target
 from profiler.archive import build_archive
 from profiler.client import AgentClient
 from profiler.gate import UNWATCHED, GpuGate, Reading
-from profiler.job import Subject
+from profiler.job import Job, Subject
 from profiler.store import Store
 from profiler.visit import Visit
 
@@ -24,6 +25,21 @@ VISIT_MS = 20.0
 VISIT_PATIENCE = 120.0  # seconds; a visit is a few runs
 
 Failed = Callable[[Subject, DeviceError], None]
+
+
+def load_request(job: Job) -> dict[str, Any]:
+    """What an agent is to be told to load a job's file, but for its name there."""
+    return {
+        "runtime": job.target.runtime,
+        "path": open_device(job.target.device).put(job.path),
+        "precision": job.target.precision,
+        "threads": job.target.threads,
+        "streams": job.target.streams,
+        "batch": job.workload.batch,
+        "length": job.workload.length,
+        "vocabulary": job.architecture.vocabulary,
+        "seed": 0,
+    }
 
 
 class Crew:
@@ -92,7 +108,8 @@ class Crew:
         causes: tuple[str, ...] = () if target.virtual else (UNWATCHED,)
         if target.gpu:
             causes = self._gpu.judge(answer["gpu_mhz"], answer["gpu_slowed"])
-        visit = Visit(started, runs, self._starts[target], causes)
+        used = None if target.virtual else answer["uj"]  # which would be the host's
+        visit = Visit(started, runs, self._starts[target], causes, used)
         return self._store.add_visit(subject.number, visit), visit
 
     def read(self, device: str) -> Reading:
@@ -135,18 +152,7 @@ class Crew:
 
     def _load(self, subject: Subject) -> None:
         job = subject.job
-        answer = self._agents[job.target].ask(
-            "load",
-            id=subject.name,
-            runtime=job.target.runtime,
-            path=open_device(job.target.device).put(job.path),
-            precision=job.target.precision,
-            threads=job.target.threads,
-            batch=job.workload.batch,
-            length=job.workload.length,
-            vocabulary=job.architecture.vocabulary,
-            seed=0,
-        )
+        answer = self._agents[job.target].ask("load", id=subject.name, **load_request(job))
         subject.number = self._number(subject, str(answer["precision"]))
 
     def _number(self, subject: Subject, precision: str) -> int:

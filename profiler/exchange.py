@@ -12,7 +12,7 @@ from profiler.store import Store
 
 _SAME = "campaign, target, fingerprint, digest, batch, length"
 _SUBJECT = f"{_SAME}, architecture, precision"
-_VISIT = "started, milliseconds, process, causes"
+_VISIT = "started, milliseconds, process, causes, microjoules"
 # Merged twice, everything is there once: a visit is known by its subject, its moment and its runs.
 _MERGE = f"""
 INSERT OR IGNORE INTO fingerprint SELECT id, facts FROM other.fingerprint;
@@ -27,6 +27,10 @@ INSERT INTO visit (subject, {_VISIT})
         AND known.started = theirs.started AND known.milliseconds = theirs.milliseconds
     ) ORDER BY theirs.id;
 INSERT INTO reading SELECT * FROM other.reading EXCEPT SELECT * FROM main.reading;
+INSERT OR IGNORE INTO footprint
+    SELECT mine.id, file_bytes, peak_bytes FROM other.footprint AS theirs
+    JOIN other.subject AS owner ON owner.id = theirs.subject
+    JOIN main.subject AS mine USING ({_SAME});
 INSERT INTO failure (subject, happened, sentence)
     SELECT mine.id, happened, sentence FROM other.failure AS theirs
     JOIN other.subject AS owner ON owner.id = theirs.subject

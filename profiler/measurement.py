@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.target import Target
@@ -47,6 +49,15 @@ class Measurement:
             doubt.value
             for doubt in judge(self.visits, self.statistics, self.target, self.precision)
         )
+
+    @property
+    def millijoules(self) -> float | None:
+        """Of a run: the median of the undisturbed visits, or of all where none was; None where the
+        machine has no meter that can be read."""
+        known = [visit for visit in self.visits if visit.microjoules is not None]
+        chosen = [visit for visit in known if visit.quiet] or known
+        found = [visit.microjoules / 1e3 for visit in chosen if visit.microjoules is not None]
+        return float(np.median(found)) if found else None
 
     def within(self, limit: float) -> float:
         """Share of runs that took at most ``limit`` milliseconds."""

@@ -54,7 +54,16 @@ CREATE TABLE failure (
 );
 """
 
-MIGRATIONS = (_FIRST, _SECOND)
+_THIRD = """
+ALTER TABLE visit ADD COLUMN microjoules REAL;
+CREATE TABLE footprint (
+    subject INTEGER PRIMARY KEY REFERENCES subject,
+    file_bytes INTEGER NOT NULL,
+    peak_bytes INTEGER
+);
+"""
+
+MIGRATIONS = (_FIRST, _SECOND, _THIRD)
 """MIGRATIONS[n] makes schema n + 1 of schema n; schema 0 is an empty file."""
 
 SCHEMA = len(MIGRATIONS)

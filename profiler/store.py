@@ -114,12 +114,12 @@ class Store:
         """Keep one visit, durably; returns its number."""
         row = (
             subject, visit.started, json.dumps(visit.milliseconds), visit.process,
-            json.dumps(visit.causes),
+            json.dumps(visit.causes), visit.microjoules,
         )  # fmt: skip
         with self._explained(), self._connection:
             cursor = self._connection.execute(
-                "INSERT INTO visit (subject, started, milliseconds, process, causes) "
-                "VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO visit (subject, started, milliseconds, process, causes, microjoules) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 row,
             )
         return int(cursor.lastrowid or 0)
@@ -235,10 +235,11 @@ class Store:
 
     def _visits(self, subject: int) -> Iterator[Visit]:
         query = (
-            "SELECT started, milliseconds, process, causes FROM visit WHERE subject = ? ORDER BY id"
+            "SELECT started, milliseconds, process, causes, microjoules FROM visit WHERE subject = ? "
+            "ORDER BY id"
         )
-        for started, runs, process, causes in self._connection.execute(query, (subject,)):
-            yield Visit(started, tuple(json.loads(runs)), process, tuple(json.loads(causes)))
+        for started, runs, process, causes, used in self._connection.execute(query, (subject,)):
+            yield Visit(started, tuple(json.loads(runs)), process, tuple(json.loads(causes)), used)
 
     def _prepare(self) -> None:
         version = self._version()

@@ -15,12 +15,14 @@ class Visit:
         milliseconds: of each run.
         process: names the process start that it was taken in.
         causes: what disturbed it (profiler.gate); empty where nothing did.
+        microjoules: per run, by the machine's meters (devices.energy); None where it has none.
     """
 
     started: float
     milliseconds: tuple[float, ...]
     process: str = ""
     causes: tuple[str, ...] = ()
+    microjoules: float | None = None
 
     @property
     def quiet(self) -> bool:
@@ -32,4 +34,5 @@ class Visit:
             "ms": list(self.milliseconds),
             "process": self.process,
             "causes": list(self.causes),
+            "microjoules": self.microjoules,
         }

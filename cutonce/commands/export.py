@@ -56,7 +56,8 @@ def export(
 
     Args:
         subnet: a sub-network of a search, or any model that cutonce loads.
-        target: ``DEVICE/RUNTIME/PRECISION[@THREADS]``; default: what the sub-network was cut for.
+        target: ``DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]``; default: what the sub-network was
+            cut for.
         data, text, text_pair, label, evaluation, task, max_length: the task, for its metric and for
             what an int8 export is calibrated on; default: what the sub-network remembers.
         batch, length: the workload to measure; default: what it was cut for, else 1 × 128.
@@ -195,7 +196,7 @@ def _place(subnet: Path, target: Any) -> Path:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subnet", metavar="SUBNET", help="a sub-network of a search, or a model")
-    parser.add_argument("--target", help="DEVICE/RUNTIME/PRECISION[@THREADS]")
+    parser.add_argument("--target", help="DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]")
     add_workload(parser)
     parser.set_defaults(batch=None, length=None)
     add_optional_task(parser)

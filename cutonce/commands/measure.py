@@ -41,7 +41,7 @@ def measure(
 
     Args:
         model: directory or hub name of a checkpoint, or of a cutonce encoder.
-        targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
+        targets: ``DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]``.
         minutes: of measuring, after which the visits taken so far have to do.
         out: write the result there too, as JSON.
 
@@ -113,7 +113,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="TARGET",
-        help="DEVICE/RUNTIME/PRECISION[@THREADS]; may be given several times",
+        help="DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]; may be given several times",
     )
     parser.add_argument(
         "--minutes", type=float, default=math.inf, help="stop then, with the visits taken so far"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from devices.errors import NotTrustworthy, StoreError, UsageError
 if TYPE_CHECKING:
     from cutonce.profiles import Kept
     from deploy.architecture import Architecture
-    from predictors.predictor import LatencyPredictor
 
 HERE = ("local", "fake")  # devices whose fingerprint can be taken at once
 
@@ -35,6 +35,7 @@ def predict(
     budget: float | None = None,
     strict: bool = False,
     force: bool = False,
+    estimate: str | None = None,
     store: Path | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
@@ -48,6 +49,8 @@ def predict(
         budget: milliseconds; the probability to stay within is added.
         strict: refuse configurations that are out of domain.
         force: use a profile that another machine made.
+        estimate: for a machine that nothing was measured on: ``here`` for this one, by a probe of five
+            seconds, or how many times as fast it computes and reads memory, as ``2,1.5``.
         out: write the result there too, as JSON.
 
     Raises:
@@ -59,12 +62,16 @@ def predict(
     from cutonce.configurations import read_configurations
 
     kept = _find(profile, store)
-    said = _of_another_machine(kept, force)
+    if estimate is None:
+        said = _of_another_machine(kept, force)
+    else:
+        said, kept = "", _estimated(kept, estimate)
     found = read_configurations(configurations)
     workload = Workload(batch, length)
-    rows = _rows(kept.predictor, found, workload, lengths, budget)
+    rows = _rows(kept, found, workload, lengths, budget)
     result = {
         "target": str(kept.target),
+        "streams": kept.target.streams,
         "tier": kept.predictor.tier,
         "workload": workload.to_json(),
         "another_machine": said,
@@ -81,7 +88,7 @@ def predict(
 
 
 def _rows(
-    predictor: LatencyPredictor,
+    kept: Kept,
     found: Mapping[str, Architecture],
     workload: Workload,
     lengths: Mapping[int, float] | None,
@@ -89,6 +96,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     from predictors.lengths import latency_over
 
+    predictor = kept.predictor
     architectures, workloads = list(found.values()), [workload] * len(found)
     ms = predictor.predict(architectures, workloads).tolist()
     lower, upper = (v.tolist() for v in predictor.predict_interval(architectures, workloads))
@@ -99,6 +107,7 @@ def _rows(
         "lower": lower,
         "upper": upper,
         "in_domain": known,
+        "sequences_per_second": [1e3 * workload.batch / each for each in ms],
     }
     if budget is not None:
         columns["probability"] = predictor.probability(architectures, workloads, budget).tolist()
@@ -106,7 +115,21 @@ def _rows(
         over = [latency_over(predictor, a, lengths, workload.batch) for a in architectures]
         columns["expected_ms"] = [expected for expected, _ in over]
         columns["p95_ms"] = [high for _, high in over]
+    columns["others"] = _others(kept, architectures, workloads)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _others(
+    kept: Kept, architectures: list[Architecture], workloads: list[Workload]
+) -> list[dict[str, dict[str, Any]]]:
+    """Per configuration, by name, what the profile tells beside milliseconds."""
+    found: list[dict[str, dict[str, Any]]] = [{} for _ in architectures]
+    for name, other in kept.others.items():
+        values = other.predict(architectures, workloads).tolist()
+        ends = other.predict_interval(architectures, workloads)
+        for row, value, low, high in zip(found, values, *(e.tolist() for e in ends), strict=True):
+            row[name] = {"value": value, "interval": [low, high], "unit": other.quantity.unit}
+    return found
 
 
 def _find(profile: str | Path, store: Path | None) -> Kept:
@@ -124,6 +147,32 @@ def _find(profile: str | Path, store: Path | None) -> Kept:
             f"No profile of {target} on this machine; `cutonce profile {target}` makes one."
         )
     return kept
+
+
+def _estimated(kept: Kept, estimate: str) -> Kept:
+    """What of ``kept`` is known of a machine that nothing was measured on."""
+    from cutonce.speed import probe_speed
+    from predictors.transfer import Speed
+
+    if estimate == "here":
+        had, has = kept.speed, probe_speed(kept.target.device)
+    else:
+        try:
+            compute, memory = map(float, estimate.split(","))
+        except ValueError:
+            raise UsageError(
+                f"{estimate!r} is no speed to estimate for, expected `here`, or how many times as fast "
+                "it computes and reads memory, as 2,1.5."
+            ) from None
+        had, has = Speed(1.0, 1.0), Speed(compute, memory)
+    if had is None or has is None:
+        raise UsageError(
+            f"The speed of {kept.target.device} was not probed for this profile; `cutonce profile "
+            f"{kept.target}` does, or say how many times as fast the other is, as 2,1.5."
+        )
+    # What is stored is the same anywhere; energy is of the machine.
+    others = {name: other for name, other in kept.others.items() if other.quantity.stored}
+    return replace(kept, predictor=kept.predictor.estimate(had, has), others=others)
 
 
 def _of_another_machine(kept: Kept, force: bool) -> str:
@@ -154,6 +203,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--budget", type=float, metavar="MS", help="say how probably it is kept to")
     parser.add_argument("--strict", action="store_true", help="exit 3 where one is out of domain")
+    parser.add_argument(
+        "--estimate",
+        metavar="here|C,M",
+        help="for a machine that nothing was measured on: this one, after a probe of 5 s, or one that "
+        "computes C and reads memory M times as fast as that of the profile",
+    )
     parser.add_argument("--force", action="store_true", help="use a profile of another machine")
     add_out(parser)
 
@@ -178,6 +233,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         budget=args.budget,
         strict=args.strict,
         force=args.force,
+        estimate=args.estimate,
         store=args.store,
         out=args.out,
     )
@@ -190,11 +246,14 @@ def show(result: dict[str, Any]) -> None:
     if result["tier"] == 0:
         talk("An estimate: nothing was measured on this target.")
     extra = {
+        "sequences_per_second": ("sequences a second", "{:.0f}".format),
         "expected_ms": ("expected over lengths", milliseconds),
         "p95_ms": ("p95 over lengths", milliseconds),
         "probability": ("within the budget", "{:.0%}".format),
     }
-    shown = [key for key in extra if result["predictions"] and key in result["predictions"][0]]
+    hidden = {"sequences_per_second"} if result["streams"] == 1 else set()
+    present = {key for row in result["predictions"][:1] for key in row} - hidden
+    shown = [key for key in extra if key in present]
     rows = [
         (
             row["configuration"],
@@ -202,8 +261,14 @@ def show(result: dict[str, Any]) -> None:
             interval(row["lower"], row["upper"]),
             "yes" if row["in_domain"] else "no: an extrapolation",
             *(extra[key][1](row[key]) for key in shown),
+            *(f"{o['value']:.3g} {interval(*o['interval'])}" for o in row["others"].values()),
         )
         for row in result["predictions"]
     ]
-    header = ("configuration", "predicted", "90 % interval", "in domain")
-    show_table(f"{result['target']}", (*header, *(extra[key][0] for key in shown)), rows)
+    others = [row["others"] for row in result["predictions"][:1]]
+    header = (
+        "configuration", "predicted", "90 % interval", "in domain",
+        *(extra[key][0] for key in shown),
+        *(f"{name} in {o['unit']}" for other in others for name, o in other.items()),
+    )  # fmt: skip
+    show_table(f"{result['target']}", header, rows)

@@ -13,7 +13,7 @@ from typing import Any
 
 from cutonce.console import interval, milliseconds, show_table, talk
 from cutonce.console import show as say
-from cutonce.options import add_measuring, add_out, add_workload, keep
+from cutonce.options import add_measuring, add_out, add_workloads, keep
 from deploy.workload import Workload
 from devices.target import Target
 
@@ -24,8 +24,8 @@ def profile(
     around: str | None = None,
     configurations: int = 14,
     at_most: int = 0,
-    batch: int = 1,
-    length: int = 128,
+    batch: Sequence[int] = (1,),
+    length: Sequence[int] = (128,),
     visits: int = 15,
     store: Path | None = None,
     out: Path | None = None,
@@ -34,14 +34,15 @@ def profile(
     """Profile every target; returns for each its file, error and leave-one-out table.
 
     Args:
-        targets: ``DEVICE/RUNTIME/PRECISION[@THREADS]``.
+        targets: ``DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]``.
         around: model directory, architecture file or shape whose sub-networks to measure.
         configurations: encoders measured per target; 12 to 16 give about 2 % error, 5 to 8 do beside a
             profile of a like target.
         at_most: with more than these, go on where the prediction is least sure until leave-one-out error
             and interval are small, or so many are measured.
         visits: to each encoder; the fit evens out what single encoders are off by.
-        batch, length: the workload, in sequences and tokens.
+        batch, length: the workloads, in sequences and tokens: every batch with every length. What lies
+            between them is predicted too.
         out: write the result there too, as JSON.
 
     Raises:
@@ -59,7 +60,7 @@ def profile(
         profiles = make_profiles(
             parsed,
             around=read_configuration(around) if around else None,
-            workload=Workload(batch, length),
+            workloads=[Workload(b, n) for b in batch for n in length],
             configurations=configurations,
             at_most=at_most,
             visits=visits,
@@ -74,6 +75,7 @@ def profile(
                 "error": made.predictor.error,
                 "measurements": [m.to_json() for m in made.measurements],
                 "loo": [row.to_json() for row in made.predictor.loo],
+                "others": {name: other.error for name, other in made.others.items()},
                 "tile": find_tile(made.probes),
                 "probes": [probe.to_json() for probe in made.probes],
                 "operators": list(made.operators),
@@ -85,7 +87,7 @@ def profile(
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "targets", nargs="+", metavar="TARGET", help="DEVICE/RUNTIME/PRECISION[@THREADS]"
+        "targets", nargs="+", metavar="TARGET", help="DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]"
     )
     parser.add_argument("--around", metavar="MODEL", help="measure sub-networks of this model")
     parser.add_argument(
@@ -98,7 +100,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="go on until the prediction is sure, or N encoders are measured",
     )
-    add_workload(parser)
+    add_workloads(parser)
     add_measuring(parser, visits=15)
     add_out(parser)
 
@@ -142,6 +144,8 @@ def show(result: dict[str, Any]) -> None:
             if probe["ratio"] is not None  # None where the pair could not be measured
         )
         say(f"Tile: {made['tile'] or 'none shows'} (feed-forward width {steps or 'not measured'})")
+        others = ", ".join(f"{name} ({error:.1%})" for name, error in made["others"].items())
+        say(f"Predicted too, with leave-one-out error: {others or 'nothing'}")
         say(f"Profile: {made['file']}")
 
 

@@ -27,6 +27,7 @@ from elastic.tensors import evaluating, tensors
 
 TEMPERATURE = 2.0
 ALPHA = 0.1  # weight of the labels, which the teacher has learnt from already
+LEARNING_RATE = 1e-5  # at hidden size 768
 STATES = 1.0  # weight of the first token's states
 
 
@@ -44,8 +45,8 @@ def distil(
     """Train ``student`` in place towards the lesson's teacher on its task's train split.
 
     Args:
-        learning_rate: None means 5e-5 at hidden size 768, and more for narrower models in inverse
-            proportion.
+        learning_rate: None means 1e-5 at hidden size 768, and more for narrower models in inverse
+            proportion: little, as a student that was refitted is near its teacher already.
         out: for checkpoints, which an interrupted training goes on from.
         progress: called with (steps done, total).
 
@@ -64,7 +65,7 @@ def distil(
         lesson.task,
         loss=lesson,
         epochs=epochs,
-        learning_rate=learning_rate or 5e-5 * 768 / mine.hidden,
+        learning_rate=learning_rate or LEARNING_RATE * 768 / mine.hidden,
         batch_size=batch_size,
         seed=seed,
         out=out,

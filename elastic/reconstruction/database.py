@@ -39,18 +39,18 @@ def eliminated(
     Raises UsageError where there is no batch.
     """
     moments = second_moments(dense, batches, seed=seed)
-    pairs = list(zip(map(gathering, dense.operators), dense.architecture.operators, strict=True))
-    orders = [
-        _order(linear, size_of(operator), m)
-        for (linear, operator), m in zip(pairs, moments, strict=True)
-    ]
+    orders = []
+    for place, (layer, operator) in enumerate(
+        zip(dense.operators, dense.architecture.operators, strict=True)
+    ):
+        linear, units = gathering(layer), size_of(operator)
+        order = _order(linear, units, moments[place])
+        columns = columns_of(order, linear.in_features // units)
+        moments[place] = moments[place].reordered(columns)  # large, so there are never two of each
+        orders.append(order)
     # The place of a unit in the order, turned round, is what it is worth.
     elastic = ElasticEncoder(dense, [-np.argsort(order) for order in orders])
-    ordered = [
-        m.reordered(columns_of(order, linear.in_features // len(order)))
-        for (linear, _), order, m in zip(pairs, orders, moments, strict=True)
-    ]
-    return elastic, Database(elastic, ordered)
+    return elastic, Database(elastic, moments)
 
 
 def _order(linear: nn.Linear, units: int, moments: Moments) -> Array:
@@ -75,14 +75,14 @@ class Database:
     """The refitted weights of every sub-layer of ``elastic`` at every size.
 
     Args:
-        moments: of ``elastic.dense``, its units in its order.
+        moments: of ``elastic.dense``, its units in its order, with Gram matrices that can be inverted.
     """
 
     def __init__(self, elastic: ElasticEncoder, moments: Sequence[Moments]) -> None:
         self._linears = [gathering(layer) for layer in elastic.dense.operators]
         self._operators = elastic.architecture.operators
         self._curvatures = [m.curvature for m in moments]
-        self._grams = [damped(m.gram) for m in moments]
+        self._grams = [m.gram for m in moments]
         self._weights = [_joined(linear) for linear in self._linears]
         pairs = zip(self._weights, self._grams, strict=True)
         self._targets = [weight @ gram for weight, gram in pairs]

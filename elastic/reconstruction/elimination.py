@@ -38,7 +38,9 @@ def damped(gram: Array) -> Array:
             "The calibration inputs hold numbers that are not finite; check the weights."
         )
     scale = float(np.trace(gram)) / len(gram)
-    return gram.astype(np.float64) + (DAMPING * scale or 1.0) * np.eye(len(gram))
+    found = gram.astype(np.float64)
+    found[np.diag_indices_from(found)] += DAMPING * scale or 1.0
+    return found
 
 
 def eliminate(weight: Array, gram: Array, units: int, sizes: Sequence[int]) -> Array:

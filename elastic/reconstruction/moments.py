@@ -16,6 +16,7 @@ from devices.runtimes import Arrays
 from elastic.importance.likelihood import Likelihood
 from elastic.masks import gathering
 from elastic.outputs import last_mixing
+from elastic.reconstruction.elimination import damped
 from elastic.tensors import evaluating, tensors
 
 Array = np.ndarray[Any, Any]
@@ -34,9 +35,9 @@ class Moments:
     curvature: Array
 
     def reordered(self, columns: Array) -> Moments:
-        """With what the units give in the order of ``columns``."""
+        """Its units in the order of ``columns``, and a Gram matrix that can be inverted."""
         index = np.append(columns, len(self.gram) - 1)
-        return Moments(self.gram[np.ix_(index, index)], self.curvature)
+        return Moments(damped(self.gram[np.ix_(index, index)]), self.curvature)
 
     @property
     def covariance(self) -> Array:
@@ -74,7 +75,7 @@ def second_moments(encoder: Encoder, batches: Sequence[Arrays], *, seed: int = 0
                 _add(grams[place], nn.functional.pad(units[rows], (0, 1), value=1.0))
                 _add(curvatures[place], gradient[rows])
     return [
-        Moments((gram / count).numpy(), (curvature / count).numpy())
+        Moments(gram.div_(count).numpy(), curvature.div_(count).numpy())
         for gram, curvature in zip(grams, curvatures, strict=True)
     ]
 

@@ -73,7 +73,7 @@ def test_an_agent_loads_visits_and_stops(
     with AgentClient(device, archive) as agent:
         loaded = agent.ask(
             "load", id="a", runtime=runtime, path=device.put(path), precision="fp32", threads=1,
-            batch=1, length=8, vocabulary=20, seed=0,
+            streams=1, batch=1, length=8, vocabulary=20, seed=0,
         )  # fmt: skip
         assert loaded == {"precision": "f32"}
         times = agent.ask("visit", id="a", runs=3, minimum_ms=0.0)["ns"]
@@ -91,7 +91,7 @@ def test_an_agent_loads_visits_and_stops(
 def test_a_load_that_fails_leaves_the_agent_working(name: str, archive: Path) -> None:
     request = {
         "id": "a", "runtime": DEVICES[name], "path": "/nowhere/model.onnx", "precision": "fp32",
-        "threads": 1, "batch": 1, "length": 8, "vocabulary": 20, "seed": 0,
+        "threads": 1, "streams": 1, "batch": 1, "length": 8, "vocabulary": 20, "seed": 0,
     }  # fmt: skip
     with AgentClient(open_device(name), archive) as agent:
         for _ in range(2):

@@ -152,7 +152,7 @@ def test_too_few_rows_and_uneven_rows_are_refused(blank, fitted) -> None:
     ms = milliseconds(training)
     with pytest.raises(UsageError, match="at least 4"):
         blank.fit(training[:3], [WORKLOAD] * 3, ms[:3])
-    with pytest.raises(UsageError, match="5 latencies"):
+    with pytest.raises(UsageError, match="5 measured values"):
         blank.fit(training, [WORKLOAD] * 6, ms[:5])
     with pytest.raises(UsageError, match="5 workloads"):
         blank.fit(training, [WORKLOAD] * 5, ms)

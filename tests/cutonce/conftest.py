@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cutonce.candidates import candidates
 from cutonce.profiles import Profile, profile_path
-from cutonce.profiling import candidates
 from deploy.architecture import uniform
 from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
@@ -93,7 +93,7 @@ def put_profile() -> Callable[..., Path]:
     def put(path: Path, text: str, encoders: int = 12) -> Path:
         target, workload = Target.parse(text), Workload(1, 32)
         physics = Physics.of(int(target.device.partition(":")[2]))
-        pool = candidates(SMALL, workload, 0)
+        pool = [a for a, _ in candidates(SMALL, [workload], 0)]
         chosen = [pool[i] for i in plan(pool, workload, encoders, target.precision, 0)]
         ms = [
             fake_milliseconds(cost_list(a, target.precision), physics, target.threads, 1, 32)

@@ -99,7 +99,7 @@ def test_damaged_and_old_profiles_are_told(file: Path, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="not a profile"):
             cutonce.predict(bad, SHAPES)
     bad.write_text(json.dumps({**json.loads(file.read_text()), "schema": 1}))
-    with pytest.raises(StoreError, match="schema 1, this version reads 2"):
+    with pytest.raises(StoreError, match="schema 1, this version reads 3"):
         cutonce.predict(bad, SHAPES)
 
 
@@ -119,3 +119,33 @@ sys.exit(f"imported {{heavy}}" if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_machine_without_measurements_is_estimated(
+    store: Path, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one(**how: object) -> dict:
+        result = cutonce.predict(TARGET, SHAPES[:1], length=32, store=store, **how)
+        return result["predictions"][0] | {"tier": result["tier"]}
+
+    measured, guessed = one(), one(estimate="2,2")
+    assert guessed["tier"] == 0
+    assert guessed["ms"] == pytest.approx(measured["ms"] / 2)
+    assert guessed["upper"] / guessed["ms"] > 1.29
+    assert main(["predict", str(file), SHAPES[0], "--length", "32", "--estimate", "2,1"]) == 0
+    assert "An estimate" in capsys.readouterr().err
+    for wrong, hint in (
+        ("fast", "expected `here`"),
+        ("here", "was not probed"),
+        ("0,1", "positive"),
+    ):
+        with pytest.raises(UsageError, match=hint):
+            one(estimate=wrong)
+    local = json.loads(file.read_text()) | {
+        "target": "local/onnxruntime/fp32@1",
+        "speed": {"macs": 1e-3, "bytes": 1e-3},
+    }
+    path = tmp_path / "local.json"
+    path.write_text(json.dumps(local))
+    here = cutonce.predict(path, SHAPES[:1], length=32, estimate="here")
+    assert here["predictions"][0]["ms"] < measured["ms"] / 1000

@@ -13,12 +13,14 @@ from cutonce.commands.profile import show
 from cutonce.profiles import Profile, known_predictors
 from cutonce.profiling import make_profiles
 from deploy.architecture import Architecture, uniform
+from deploy.costs import parameters
 from deploy.export_pool import ExportPool
 from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
 from devices.errors import UsageError
 from devices.runtimes.fake_runtime import Physics, fake_milliseconds
 from devices.target import Target
+from predictors import planner
 from predictors.operators import Stack, plan_stacks
 from profiler.store import open_store
 
@@ -26,7 +28,7 @@ from profiler.store import open_store
 def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
     targets = {seed: f"fake:{seed}/fake/fp32@1" for seed in (1, 3)}
     found = cutonce.profile(
-        [*targets.values()], around="L1-H64-A2-F128", configurations=6, length=64,
+        [*targets.values()], around="L1-H64-A2-F128", configurations=6, length=[64],
         store=tmp_path / "s.sqlite",
     )  # fmt: skip
     dense = uniform(1, 64, 2, 128, vocabulary=1024, positions=64)
@@ -42,8 +44,9 @@ def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
-    tmp_path: Path, put_profile: Callable[..., Path]
+    tmp_path: Path, put_profile: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(planner, "ERROR", 0.0)  # which nothing is sure enough for
     store, new = tmp_path / "s.sqlite", Target.parse("fake:3/fake/fp32@2")
     put_profile(store, "fake:3/fake/fp32@1")
 
@@ -52,7 +55,7 @@ def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
             [found] = make_profiles(
                 [new],
                 around=uniform(1, 64, 2, 128),
-                workload=Workload(1, 32),
+                workloads=[Workload(1, 32)],
                 configurations=configurations,
                 at_most=6,
                 visits=3,
@@ -67,6 +70,27 @@ def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
     assert few.predictor.tier == 1
     with pytest.raises(UsageError, match="at least 5 configurations, not 4"):
         made(4)
+
+
+def test_one_profile_covers_a_grid_of_workloads(tmp_path: Path) -> None:
+    store, target = tmp_path / "s.sqlite", "fake:3/fake/fp32@1"
+    made = cutonce.profile(
+        [target], around="L1-H64-A2-F128", configurations=14, batch=[1, 4], length=[16, 64],
+        visits=3, store=store,
+    )[target]  # fmt: skip
+    workloads = {tuple(m["workload"].values()) for m in made["measurements"]}
+    assert workloads >= {(1, 16), (4, 64)}  # between them no more than the law needs
+    assert any(row["label"].endswith("batch 4 × length 64") for row in made["loo"])
+    dense = uniform(1, 64, 2, 128, vocabulary=1024, positions=64)
+    [row] = cutonce.predict(target, ["L1-H64-A2-F128"], batch=2, length=40, store=store)[
+        "predictions"
+    ]
+    exact = fake_milliseconds(cost_list(dense, "fp32"), Physics.of(3), 1, 2, 40)
+    assert row["in_domain"]
+    assert row["others"]["file size"]["value"] == pytest.approx(
+        4e-6 * parameters(uniform(1, 64, 2, 128)), rel=0.03
+    )
+    assert row["ms"] == pytest.approx(exact, rel=0.1)
 
 
 def test_nothing_is_shrunk_to_a_profile_of_too_few_encoders(
@@ -95,7 +119,8 @@ def test_a_pair_that_could_not_be_measured_is_left_out_of_what_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     probes = [{"width": 520, "ratio": None}, {"width": 528, "ratio": 1.018}]
-    made = {"loo": [], "error": 0.01, "measurements": [], "operators": [], "file": "p.json"}
+    made = {"loo": [], "error": 0.01, "measurements": [], "operators": [], "file": "p.json",
+            "others": {"file size": 0.001}}  # fmt: skip
     show({"local/torch/fp32@1": {**made, "tile": 16, "probes": probes}})
     said = capsys.readouterr().out
     assert "528 to 529: ×1.018" in said

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from devices.device import open_device
+from devices.energy import meters
 from devices.errors import DeviceError
 from devices.gpu import gpu_counters
 from devices.runtimes import RUNTIMES
@@ -31,6 +32,7 @@ def bindings(reasons: int, fails: str = "") -> Any:
     calls = {
         "nvmlInit": None, "nvmlShutdown": None, "nvmlDeviceGetHandleByIndex": object(),
         "nvmlDeviceGetClockInfo": 1980, "nvmlDeviceGetCurrentClocksEventReasons": reasons,
+        "nvmlDeviceGetTotalEnergyConsumption": 2500,
     }  # fmt: skip
     return SimpleNamespace(
         NVML_CLOCK_SM=1, NVMLError=NVMLError, **{n: answer(n, value) for n, value in calls.items()}
@@ -45,6 +47,14 @@ def test_heat_and_power_slow_it_idleness_and_settings_do_not(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", bindings(reasons))
     assert gpu_counters() == {"gpu_mhz": 1980.0, "gpu_slowed": slowed}
+
+
+def test_its_energy_is_a_meter_in_microjoules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", bindings(0))
+    assert meters(gpu=True) == {"gpu": (2_500_000, 0)}
+    silent = bindings(0, fails="nvmlDeviceGetTotalEnergyConsumption")
+    monkeypatch.setitem(sys.modules, "pynvml", silent)
+    assert meters(gpu=True) == {}
 
 
 @pytest.mark.parametrize("fails", ["nvmlInit", "nvmlDeviceGetHandleByIndex"])

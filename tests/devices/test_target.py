@@ -12,11 +12,18 @@ from devices.target import Target
 variants = [(name, precision) for name in PRECISIONS for precision in PRECISIONS[name]]
 
 
-@given(variant=st.sampled_from(variants), threads=st.integers(1, 128), seed=st.integers(0, 99))
-def test_reads_what_it_writes(variant: tuple[str, str], threads: int, seed: int) -> None:
+@given(
+    variant=st.sampled_from(variants), threads=st.integers(1, 128), streams=st.integers(1, 64),
+    seed=st.integers(0, 99),
+)  # fmt: skip
+def test_reads_what_it_writes(
+    variant: tuple[str, str], threads: int, streams: int, seed: int
+) -> None:
     runtime, precision = variant
     device = f"fake:{seed}" if runtime == "fake" else "local"
-    target = Target(device, runtime, precision, threads)
+    target = Target(
+        device, runtime, precision, threads, 1 if runtime in ("torch-cuda", "openvino") else streams
+    )
     assert Target.parse(str(target)) == target
     assert target.virtual == (runtime == "fake")
     assert not set(target.slug) & set("/:@")
@@ -41,7 +48,8 @@ def test_names_the_nearest(text: str, hint: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "local", "local/torch", "local/torch/fp32/x", "local/torch/fp32@", "local/torch/fp32@0",
-     "local/torch/fp32@two", "local/fake/fp32", "fake/torch/fp32"],
+     "local/torch/fp32@two", "local/torch/fp32@2x", "local/torch/fp32@2x0",
+     "local/torch-cuda/fp32@1x2", "local/openvino/fp32@1x2", "local/fake/fp32", "fake/torch/fp32"],
 )  # fmt: skip
 def test_refuses_other_shapes(text: str) -> None:
     with pytest.raises(UsageError):

@@ -52,6 +52,25 @@ def test_fourteen_encoders_predict_the_others(fit) -> None:
     assert np.mean(covered) > 0.8
 
 
+def test_residual_and_layer_norm_cost_other_than_what_lies_between(encoders) -> None:
+    """As in onnxruntime on one thread, where a normalised element costs fourteen times as much."""
+    pool = encoders(7, 120)
+
+    def took(a: Architecture) -> float:
+        inner = sum(
+            4 * op.heads * op.head_dim if isinstance(op, Attention) else 2 * op.width
+            for op in a.operators
+        )
+        normed = (len(a.operators) + 2 / 3) * a.hidden  # and once after the embedding
+        return 0.05 + WORKLOAD.tokens * (5e-7 * inner + 1e-5 * normed + 1e-8 * a.hidden * inner)
+
+    chosen = plan(pool, WORKLOAD, 16, "fp32", 0)
+    known = [pool[i] for i in chosen]
+    predictor = LatencyPredictor().fit(known, [WORKLOAD] * 16, [*map(took, known)])
+    exact = np.array([*map(took, pool)])
+    assert np.abs(predictor.predict(pool, [WORKLOAD] * len(pool)) / exact - 1).max() < 0.03
+
+
 def test_error_is_an_honest_guess_of_the_held_out_error(fit) -> None:
     predictor, machine, held_out = fit(3)
     exact = np.array([machine.exact(a, WORKLOAD) for a in held_out])
@@ -186,7 +205,7 @@ def test_prediction_loads_in_a_fresh_process_with_numpy_alone(fitted, tmp_path) 
 @pytest.mark.parametrize(
     "damage",
     [
-        {"coefficients_ms": {}},
+        {"coefficients": {}},
         {"training": None},
         {"tile": "wide"},
         {"precision": "int7"},
@@ -200,6 +219,6 @@ def test_damaged_json_is_refused(fitted, damage) -> None:
 
 def test_negative_coefficients_are_refused(fitted) -> None:
     data = fitted.to_json()
-    data["coefficients_ms"] = {**data["coefficients_ms"], "gemm": -1.0}
+    data["coefficients"] = {**data["coefficients"], "gemm": -1.0}
     with pytest.raises(UsageError, match="non-negative"):
         LatencyPredictor.from_json(data)

@@ -5,6 +5,7 @@ from deploy.architecture import uniform
 from deploy.costs import costs
 from deploy.workload import Workload
 from devices.errors import CutonceError
+from predictors.features import Features
 from predictors.model import Model
 from predictors.selection import select_model
 
@@ -14,7 +15,7 @@ ENCODERS = [uniform(1 + i % 4, 192 + 64 * (i % 3), 2, width) for i, width in enu
 
 
 def found_in(ms: list[float]) -> Model:
-    return select_model(ENCODERS, [WORKLOAD] * len(ENCODERS), np.array(ms), "fp32", 0.9)[0]
+    return select_model(ENCODERS, [WORKLOAD] * len(ENCODERS), np.array(ms), Features(), 0.9)[0]
 
 
 def padded_macs(architecture, tile: int) -> float:

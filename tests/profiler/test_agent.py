@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ class Session:
     settle_ms = 0.0
 
     def __init__(self, *taken: int) -> None:
-        self.taken, self.now, self.seen = list(taken), 0, []  # type: ignore[var-annotated]
+        self.taken, self.now = list(taken), 0
+        self.seen: list[tuple[dict[str, np.ndarray[Any, Any]], bool]] = []
 
     def clock(self) -> int:
         return self.now
@@ -38,7 +40,7 @@ class Session:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Answers of an agent whose runtime gives out the session."""
+    """Answers of an agent whose runtime gives out the session, or one of a list after another."""
 
     def serve(session: Any, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         class Runtime:
@@ -47,7 +49,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
             def load(self, path: Path, _precision: str, _threads: int) -> Any:
                 if path.name == "missing":
                     raise DeviceError("cannot load missing")
-                return session
+                return session.pop(0) if isinstance(session, list) else session
 
         monkeypatch.setattr(agent, "RUNTIMES", {"one": Runtime})
         lines = io.BytesIO("".join(json.dumps(request) + "\n" for request in requests).encode())
@@ -60,6 +62,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 LOAD = {
     "do": "load", "id": "a", "runtime": "one", "path": "file", "precision": "fp32", "threads": 1,
+    "streams": 1,
     "batch": 2, "length": 50, "vocabulary": 7, "seed": 3,
 }  # fmt: skip
 VISIT = {"do": "visit", "id": "a", "runs": 3, "minimum_ms": 0.0}
@@ -67,7 +70,9 @@ VISIT = {"do": "visit", "id": "a", "runs": 3, "minimum_ms": 0.0}
 
 def test_a_visit_warms_up_and_then_takes_every_run(served: Any) -> None:
     session = Session(900, 10, 20, 30)
-    assert served(session, LOAD, VISIT) == [{"precision": "f32"}, {"ns": [10, 20, 30]}]
+    loaded, visited = served(session, LOAD, VISIT)
+    assert loaded == {"precision": "f32"}
+    assert visited["ns"] == [10, 20, 30]
     assert [collected for _, collected in session.seen[1:]] == [False] * 3
     assert gc.isenabled()
 
@@ -76,6 +81,53 @@ def test_a_visit_goes_on_until_enough_time_is_spent(served: Any) -> None:
     session = Session(1, *[400_000] * 9)
     [_, answer] = served(session, LOAD, {**VISIT, "minimum_ms": 2.0})
     assert answer["ns"] == [400_000] * 5
+
+
+def test_a_run_takes_its_share_of_what_the_meters_counted(
+    served: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter([{"package": (100, 0)}, {"package": (400, 0)}])
+    monkeypatch.setattr(agent, "meters", lambda _gpu: next(states))
+    assert served(Session(1, 10, 20, 30), LOAD, VISIT)[1]["uj"] == 100.0
+
+
+def test_it_tells_the_most_memory_it_had(served: Any) -> None:
+    [answer] = served(None, {"do": "memory"})
+    assert answer["peak_bytes"] > 10e6
+
+
+def test_it_probes_its_speed(served: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "_PROBE_SECONDS", 0.01)
+    [answer] = served(None, {"do": "speed"})
+    assert 0.1 < answer["macs"] < 1e4
+    assert 0.1 < answer["bytes"] < 1e4
+
+
+def test_streams_run_side_by_side_and_take_turns_where_the_device_has_a_clock(served: Any) -> None:
+    sessions = [Session(1, *[nanoseconds] * 8) for nanoseconds in (10, 30)]
+    [_, answer] = served([*sessions], {**LOAD, "streams": 2}, {**VISIT, "runs": 2})
+    assert answer["ns"] == [20, 20]
+    assert [len(session.seen) for session in sessions] == [9, 9]
+
+
+def test_streams_without_a_clock_of_their_own_run_at_once(served: Any) -> None:
+    class Meeting:
+        """Runs only when four do at once, but for the first run of each, which is its warm-up."""
+
+        precision, settle_ms, clock = "f32", 0.0, None
+
+        def __init__(self) -> None:
+            self.warm_ups, self.meeting = 4, threading.Barrier(4, timeout=30)
+
+        def run(self, _inputs: Any) -> list[Any]:
+            if self.warm_ups:
+                self.warm_ups -= 1
+            else:
+                self.meeting.wait()
+            return []
+
+    [_, answer] = served(Meeting(), {**LOAD, "streams": 4}, {**VISIT, "runs": 1})
+    assert len(answer["ns"]) == 1
 
 
 def test_inputs_are_random_ids_below_the_vocabulary_from_the_seed(served: Any) -> None:
@@ -120,7 +172,9 @@ def test_the_archive_is_the_same_every_time_and_stands_alone(tmp_path: Path) -> 
     one, two = (build_archive(tmp_path / name) for name in ("one.pyz", "two.pyz"))
     assert one.read_bytes() == two.read_bytes()
     with zipfile.ZipFile(one) as archive:
-        assert {name.split("/")[0] for name in archive.namelist()} == {"__main__.py", "devices"}
+        assert {name.split("/")[0] for name in archive.namelist()} == {
+            "__main__.py", "devices", "profiler",
+        }  # fmt: skip
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     noisy = '{"do": "processor"}\n{"do": "stop"}\n'
     done = subprocess.run(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from deploy.workload import Workload
 from devices.errors import DeviceError, UsageError
 from profiler import campaign, crew
 from profiler.campaign import run_campaign
+from profiler.client import AgentClient
 from profiler.job import Job
 from profiler.store import Store
 from profiler.warnings import Doubt
@@ -39,6 +41,21 @@ def stop_after(visits: int) -> Callable[[int, int], None]:
 
 def counts(store: Store, name: str = "c") -> list[int]:
     return [len(m.visits) for m in store.measurements(campaign=name)]
+
+
+def test_a_virtual_device_is_not_given_the_energy_of_its_host(
+    jobs: Callable[..., list[Job]], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = AgentClient.ask
+
+    def metered(self: AgentClient, do: str, **request: Any) -> dict[str, Any]:
+        return ask(self, do, **request) | ({"uj": 5.0} if do == "visit" else {})
+
+    monkeypatch.setattr(AgentClient, "ask", metered)
+    for found in run_campaign(
+        jobs("fake/fake/fp32@1"), store=store, campaign="c", seed=0, visits=2
+    ):
+        assert found.millijoules is None
 
 
 @pytest.mark.parametrize("device", ["fake", "fake:11"])

@@ -1,0 +1,36 @@
+"""What of an encoder is predicted on a target: milliseconds, or what else a deployment has to keep to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OVERHEAD = ("constant", "attentions", "feed_forwards")
+WORK = ("gemm", "scores", "softmax", "weights", "activations", "residual", "spill")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that grows with the sub-layers of an encoder.
+
+    Attributes:
+        name: as it is shown and kept. unit: of every value.
+        causes: the columns of predictors.features that it can depend on; the others are none of it.
+    """
+
+    name: str
+    unit: str
+    causes: tuple[str, ...]
+
+    @property
+    def stored(self) -> bool:
+        """Whether it counts the tables as a file holds them, rather than the rows that a run reads."""
+        return "tables" in self.causes
+
+
+LATENCY = Quantity("latency", "ms", (*OVERHEAD, *WORK))
+ENERGY = Quantity("energy", "mJ", (*OVERHEAD, *WORK))
+FILE_SIZE = Quantity("file size", "MB", (*OVERHEAD, "weights", "tables"))
+PEAK_MEMORY = Quantity(
+    "peak memory", "MB", (*OVERHEAD, "softmax", "weights", "activations", "tables")
+)
+QUANTITIES = {q.name: q for q in (LATENCY, ENERGY, FILE_SIZE, PEAK_MEMORY)}
