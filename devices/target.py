@@ -80,9 +80,4 @@ class Target:
             raise UsageError(
                 f"Target {text!r}: streams are of a CPU; a GPU takes more at once in a larger --batch."
             )
-        if runtime == "openvino" and streams > 1:  # measured: two copies took turns on one core
-            raise UsageError(
-                f"Target {text!r}: OpenVINO pins the threads of every copy to the same cores, so that "
-                "streams gain nothing; use onnxruntime or torch for them."
-            )
         return cls(device, runtime, precision, threads, streams)

@@ -72,7 +72,9 @@ class Agent:
         seed: int,
     ) -> dict[str, Any]:
         loader = RUNTIMES.get(runtime)()
-        sessions = [loader.load(Path(path), precision, threads) for _ in range(streams)]
+        sessions = [
+            loader.load(Path(path), precision, threads, alone=streams == 1) for _ in range(streams)
+        ]
         ids = np.random.default_rng(seed).integers(0, vocabulary, (batch, length), dtype=np.int64)
         inputs = {
             "input_ids": ids,

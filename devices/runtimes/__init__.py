@@ -52,8 +52,12 @@ class Runtime(Protocol):
     gpu: bool
     install: str
 
-    def load(self, path: Path, precision: str, threads: int) -> Session:
+    def load(self, path: Path, precision: str, threads: int, alone: bool = True) -> Session:
         """Load an exported file.
+
+        Args:
+            threads: of one run.
+            alone: whether no copy of it runs beside it, with which it would have to share the cores.
 
         Raises:
             DeviceError: the file cannot be loaded.

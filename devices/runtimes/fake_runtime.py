@@ -128,7 +128,13 @@ class FakeRuntime:
     gpu = False
     install = "pip install onnxruntime"
 
-    def load(self, path: Path, precision: str, threads: int) -> FakeSession:
+    def load(
+        self,
+        path: Path,
+        precision: str,
+        threads: int,
+        alone: bool = True,  # noqa: ARG002 - copies take turns on the virtual clock
+    ) -> FakeSession:
         costs = _read_costs(path.with_suffix(".costs.json"))
         session = OnnxRuntime().load(path, precision, threads=1)  # its time does not count
         return FakeSession(session, costs, int(os.environ.get(SEED_VARIABLE, "0")), threads)

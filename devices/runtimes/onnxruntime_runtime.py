@@ -43,6 +43,7 @@ class OnnxRuntime:
         path: Path,
         precision: str,  # noqa: ARG002 - which operators the file holds is what counts
         threads: int,
+        alone: bool = True,  # noqa: ARG002 - its threads are not pinned
     ) -> OnnxSession:
         silence_telemetry()
         try:

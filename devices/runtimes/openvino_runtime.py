@@ -40,7 +40,7 @@ class OpenVinoRuntime:
     gpu = False
     install = 'pip install "cutonce[openvino]"'
 
-    def load(self, path: Path, precision: str, threads: int) -> OpenVinoSession:
+    def load(self, path: Path, precision: str, threads: int, alone: bool = True) -> OpenVinoSession:
         silence_telemetry()
         try:
             import openvino
@@ -52,6 +52,8 @@ class OpenVinoRuntime:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            # Pinned, the threads of every copy would take turns on the same cores.
+            "ENABLE_CPU_PINNING": alone,
         }
         try:
             core = openvino.Core()

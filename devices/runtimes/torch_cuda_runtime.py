@@ -91,6 +91,7 @@ class TorchCudaRuntime:
         path: Path,
         precision: str,  # noqa: ARG002 - what the file's weights are stored in is what counts
         threads: int,  # noqa: ARG002 - the work is the GPU's
+        alone: bool = True,  # noqa: ARG002
     ) -> CudaSession:
         _require_gpu()
         from torch.export.passes import move_to_device_pass

@@ -46,6 +46,7 @@ class TorchRuntime:
         path: Path,
         precision: str,  # noqa: ARG002 - what the file's weights are stored in is what counts
         threads: int,
+        alone: bool = True,  # noqa: ARG002 - its threads are not pinned
     ) -> TorchSession:
         program = load_program(path)
         with unloadable(path):

@@ -132,6 +132,13 @@ def test_uses_the_threads_it_is_given(
     assert THREADS[name](session) == threads
 
 
+@pytest.mark.skipif("openvino" not in INSTALLED, reason="OpenVINO alone binds threads to cores")
+def test_threads_of_copies_are_not_bound_to_cores(encoder: Encoder, root: Path) -> None:
+    path = exported(encoder, "openvino", "fp32", root)
+    session = RUNTIMES.get("openvino")().load(path, "fp32", 1, alone=False)
+    assert session._request.get_compiled_model().get_property("ENABLE_CPU_PINNING") is False
+
+
 @pytest.mark.parametrize("name", INSTALLED)
 def test_only_the_fake_runtime_and_gpus_have_a_clock_of_their_own(
     encoder: Encoder, root: Path, name: str

@@ -21,9 +21,7 @@ def test_reads_what_it_writes(
 ) -> None:
     runtime, precision = variant
     device = f"fake:{seed}" if runtime == "fake" else "local"
-    target = Target(
-        device, runtime, precision, threads, 1 if runtime in ("torch-cuda", "openvino") else streams
-    )
+    target = Target(device, runtime, precision, threads, 1 if runtime == "torch-cuda" else streams)
     assert Target.parse(str(target)) == target
     assert target.virtual == (runtime == "fake")
     assert not set(target.slug) & set("/:@")
@@ -49,7 +47,7 @@ def test_names_the_nearest(text: str, hint: str) -> None:
     "text",
     ["", "local", "local/torch", "local/torch/fp32/x", "local/torch/fp32@", "local/torch/fp32@0",
      "local/torch/fp32@two", "local/torch/fp32@2x", "local/torch/fp32@2x0",
-     "local/torch-cuda/fp32@1x2", "local/openvino/fp32@1x2", "local/fake/fp32", "fake/torch/fp32"],
+     "local/torch-cuda/fp32@1x2", "local/fake/fp32", "fake/torch/fp32"],
 )  # fmt: skip
 def test_refuses_other_shapes(text: str) -> None:
     with pytest.raises(UsageError):

@@ -40,15 +40,18 @@ class Session:
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Answers of an agent whose runtime gives out the session, or one of a list after another."""
+    """Answers of an agent whose runtime gives out the session, one of a list after another, or what a
+    function makes."""
 
     def serve(session: Any, *requests: dict[str, Any]) -> list[dict[str, Any]]:
         class Runtime:
             gpu = False
 
-            def load(self, path: Path, _precision: str, _threads: int) -> Any:
+            def load(self, path: Path, _precision: str, _threads: int, alone: bool) -> Any:
                 if path.name == "missing":
                     raise DeviceError("cannot load missing")
+                if callable(session):
+                    return session(alone)
                 return session.pop(0) if isinstance(session, list) else session
 
         monkeypatch.setattr(agent, "RUNTIMES", {"one": Runtime})
@@ -130,6 +133,13 @@ def test_streams_without_a_clock_of_their_own_run_at_once(served: Any) -> None:
     assert len(answer["ns"]) == 1
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_runtime_is_told_whether_its_model_runs_alone(served: Any, streams: int) -> None:
+    told: list[bool] = []
+    served(lambda alone: told.append(alone) or Session(1), {**LOAD, "streams": streams})
+    assert told == [streams == 1] * streams
+
+
 def test_inputs_are_random_ids_below_the_vocabulary_from_the_seed(served: Any) -> None:
     sessions = [Session(1, 1) for _ in range(3)]
     visit = {**VISIT, "runs": 1}
@@ -191,7 +201,7 @@ def test_what_a_runtime_prints_does_not_reach_the_protocol(tmp_path: Path) -> No
             "loud.py",
             "import os, devices.runtimes as r\n"
             "class Loud:\n"
-            "    def load(self, *_):\n"
+            "    def load(self, *_, **__):\n"
             "        print('python'); os.write(1, b'C library\\n'); os.system('echo a child')\n"
             "        raise ValueError('done shouting')\n",
         )
