@@ -22,7 +22,7 @@ from predictors.transfer import Speed
 from profiler.measurement import Measurement
 from profiler.store import Store
 
-SCHEMA = 3
+SCHEMA = 4
 OWN_LAW = 2  # tier from which a predictor is a law of its own
 
 

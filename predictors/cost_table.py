@@ -9,11 +9,12 @@ from functools import cached_property
 
 import numpy as np
 
-from predictors.features import ADDITIVE, MIB, WEIGHTS, Array
+from predictors.features import ADDITIVE, KNOTS, MIB, WEIGHTS, Array, in_regimes
 from predictors.law import LEAST_MS
 from predictors.model import Model
 
 BLOCK = 4096  # rows that fit into a cache
+LEAST_MIB = 1e-9  # where a ratio to weights is asked for
 RESOLUTION = 10_000  # units of the largest encoder: rounding up costs at most 0.01 % per position
 
 
@@ -62,7 +63,7 @@ class CostTable:
         return math.floor(ms / self.model.law.least_ratio / self.unit_ms)
 
     def predict(self, choices: Sequence[int]) -> tuple[float, float, float]:
-        """Lower, predicted and upper milliseconds by the full law, cache spill included."""
+        """Lower, predicted and upper milliseconds by the full law, regimes of the weights included."""
         lower, ms, upper = self.predict_many(np.asarray(choices, dtype=np.int64)[None])
         return float(lower[0]), float(ms[0]), float(upper[0])
 
@@ -75,7 +76,7 @@ class CostTable:
             for rows, chosen in zip(self.rows, part.T, strict=True):
                 whole += rows[chosen]
             found[:, at : at + BLOCK] = self.model.law.interval(
-                self.model.features.with_spill(whole)
+                self.model.features.with_regimes(whole)
             )
         return found[0], found[1], found[2]
 
@@ -84,7 +85,24 @@ class CostTable:
         return self.predict(choices)[2]
 
     def _additive(self, rows: Array) -> Array:
-        milliseconds: Array = self.model.law.factor * (
-            rows @ self.model.law.coefficients[:ADDITIVE]
+        """Milliseconds that add up: never more than the law's, before later stages."""
+        law = self.model.law
+        milliseconds: Array = law.factor * (
+            rows @ law.coefficients[:ADDITIVE] + self._cached_ms * rows[..., WEIGHTS]
         )
         return milliseconds
+
+    @cached_property
+    def _cached_ms(self) -> float:
+        """What the regimes cost per MiB of weights in any of these encoders, at least.
+
+        That cost is straight between knots, and the ratio of a line to the weights is least at an end.
+        """
+        least, most = (
+            self.ends[WEIGHTS] + sum(some(rows[:, WEIGHTS]) for rows in self.rows)
+            for some in (min, max)
+        )
+        ends = np.array([least, *(knot for knot in KNOTS if least < knot < most), most])
+        ends = np.maximum(ends, LEAST_MIB)
+        cost = in_regimes(ends) @ self.model.law.coefficients[ADDITIVE:]
+        return float((cost / ends).min())

@@ -1,7 +1,9 @@
 """What an encoder's latency is made of: one non-negative column per physical cause.
 
-Every column adds up over the operators of an encoder, except the last: the weights that do not fit
-into the cache count once for the whole encoder. Other quantities have some of the same causes
+Every column adds up over the operators of an encoder, except the last ones: what a further MiB of weights
+costs depends on which caches hold them all, so that the total is divided among regimes. Each regime has a
+cost of its own, which makes that of all weights any rising function of straight pieces, whatever the
+machine's caches are, without a threshold to be found. Other quantities have some of the same causes
 (predictors.quantity); the columns of the others are zero.
 """
 
@@ -31,6 +33,7 @@ Array = np.ndarray[Any, Any]
 
 MILLION = 1e6
 MIB = 2.0**20
+KNOTS = (0, 1, 3, 10, 30, 100, 300)  # MiB, half a decade apart, where a regime begins
 
 COLUMNS = {
     "constant": "1",
@@ -43,11 +46,11 @@ COLUMNS = {
     "activations": "MiB in 4-byte floats, but for the residual stream",
     "residual": "MiB in 4-byte floats of the residual stream, which is added to and normalised",
     "tables": "MiB in 4-byte floats of the whole embedding",
-    "spill": "MiB of weights above the cache threshold",
+    **{f"weights_from_{knot}": "MiB of all weights, of the part in this regime" for knot in KNOTS},
 }
 """Columns of a feature matrix, in order, with their units."""
 
-ADDITIVE = len(COLUMNS) - 1
+ADDITIVE = len(COLUMNS) - len(KNOTS)
 WEIGHTS, TABLES = (list(COLUMNS).index(name) for name in ("weights", "tables"))
 
 
@@ -58,8 +61,6 @@ class Features:
     Attributes:
         precision: decides the bytes of a weight.
         tile: matrix kernels pad the rows and columns of a weight to a multiple of this.
-        spill: MiB of weights beyond which each further one is read from memory at every run; None
-            where no such threshold shows.
         quantity: that is predicted, whose causes count.
 
     Raises:
@@ -68,7 +69,6 @@ class Features:
 
     precision: str = "fp32"
     tile: int = 1
-    spill: float | None = None
     quantity: Quantity = LATENCY
 
     def __post_init__(self) -> None:
@@ -108,14 +108,22 @@ class Features:
         return np.stack([embedding, *operators, head])
 
     def matrix(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
-        """Features [n, 11] of whole encoders."""
+        """Features [n, 17] of whole encoders."""
         sums = [self.chain(a, w).sum(0) for a, w in zip(architectures, workloads, strict=True)]
-        return self.with_spill(np.reshape(sums, (len(sums), ADDITIVE)))
+        return self.with_regimes(np.reshape(sums, (len(sums), ADDITIVE)))
 
-    def with_spill(self, additive: Array) -> Array:
-        """Append the spill column: [n, 10] -> [n, 11]."""
-        threshold = np.inf if self.spill is None else self.spill
-        return np.column_stack([additive, np.maximum(0.0, additive[:, WEIGHTS] - threshold)])
+    def with_regimes(self, additive: Array) -> Array:
+        """Append what of the weights lies in each regime: [n, 10] -> [n, 17]."""
+        if self.quantity.cached:
+            return np.column_stack([additive, in_regimes(additive[:, WEIGHTS])])
+        return np.column_stack([additive, np.zeros((len(additive), len(KNOTS)))])
+
+
+def in_regimes(weights: Array) -> Array:
+    """MiB [n] of weights -> of these in each regime, [n, 7]."""
+    ends = np.array([*KNOTS[1:], np.inf])
+    parts: Array = np.clip(weights[:, None], KNOTS, ends) - KNOTS
+    return parts
 
 
 @lru_cache(maxsize=1 << 16)

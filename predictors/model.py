@@ -29,7 +29,7 @@ class Model:
     law: LatencyLaw
 
     def rows(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
-        """Features [n, 11] of whole encoders."""
+        """Features [n, 17] of whole encoders."""
         return self.features.matrix(architectures, workloads)
 
     def to_json(self) -> dict[str, Any]:
@@ -39,7 +39,6 @@ class Model:
             "precision": features.precision,
             "coverage": law.coverage,
             "tile": features.tile,
-            "spill_mib": features.spill,
             "coefficients": dict(zip(COLUMNS, law.coefficients.tolist(), strict=True)),
             "units": dict(COLUMNS),
             "design": law.design.tolist(),
@@ -67,11 +66,5 @@ class Model:
             None if trees is None else Trees.from_json(trees),
             float(data["factor"]),
         )
-        spill = data["spill_mib"]
-        features = Features(
-            data["precision"],
-            int(data["tile"]),
-            None if spill is None else float(spill),
-            QUANTITIES[data["quantity"]],
-        )
-        return cls(features, law)
+        quantity = QUANTITIES[data["quantity"]]
+        return cls(Features(data["precision"], int(data["tile"]), quantity), law)

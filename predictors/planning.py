@@ -10,14 +10,12 @@ from deploy.architecture import Architecture
 from deploy.costs import macs
 from deploy.workload import Workload
 from devices.errors import UsageError
-from predictors.features import ADDITIVE, WEIGHTS, Array, Features
+from predictors.features import ADDITIVE, Array, Features
 
 RIDGE = 1e-4  # on columns scaled to a largest value of 1: keeps the determinant above zero
 # A rough device, only to make rows relative before anything is measured: milliseconds per unit of
-# each column, about 20 GMAC/s and 10 GB/s.
-ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.1, 0.1, 0.3, 0.0, 0.1])
-# Where the cache ends is unknown, so encoders are wanted between these quantiles of weights.
-QUARTILES = (0.25, 0.5, 0.75)
+# each additive column, about 20 GMAC/s and 10 GB/s.
+ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.1, 0.1, 0.3, 0.0])
 
 
 def d_optimal(candidates: Array, n: int, seed: int, include: Sequence[int] = ()) -> list[int]:
@@ -81,10 +79,7 @@ def plan(
 
 
 def _relative_rows(pairs: Sequence[tuple[Architecture, Workload]], precision: str) -> Array:
-    """Features [n, 13] over rough milliseconds, with one spill column per quartile of weights."""
+    """Features [n, 17] over rough milliseconds."""
     matrix = Features(precision).matrix([a for a, _ in pairs], [w for _, w in pairs])
-    weights, additive = matrix[:, WEIGHTS], matrix[:, :ADDITIVE]
-    spills = np.maximum(0.0, weights[:, None] - np.quantile(weights, QUARTILES))
-    rough = additive @ ROUGH_MS[:ADDITIVE] + ROUGH_MS[-1] * spills.mean(1)
-    rows: Array = np.column_stack([additive, spills]) / rough[:, None]
+    rows: Array = matrix / (matrix[:, :ADDITIVE] @ ROUGH_MS)[:, None]
     return rows

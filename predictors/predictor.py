@@ -17,7 +17,7 @@ from deploy.architecture import Architecture, Operator, Projection
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.cost_table import CostTable
-from predictors.features import WEIGHTS, Array, Features
+from predictors.features import ADDITIVE, WEIGHTS, Array, Features
 from predictors.law import LatencyLaw
 from predictors.model import Model
 from predictors.quantity import LATENCY, QUANTITIES, Quantity
@@ -25,7 +25,7 @@ from predictors.selection import select_model
 from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, check_tier, shapes
 from predictors.transfer import Speed, estimated, nearest
 
-SCHEMA = 3
+SCHEMA = 4
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
 STRETCH = 1.25  # weights may lie this factor outside what was measured
 
@@ -183,14 +183,14 @@ class LatencyPredictor:
     def shares(self, architecture: Architecture, workload: Workload) -> list[tuple[str, float]]:
         """Where the time goes: (kind, milliseconds) of embedding and constant, sub-layers, head.
 
-        They sum to the prediction; what spills from the cache is spread in proportion to weights, what
-        later stages add or take in proportion to all.
+        They sum to the prediction; what the regimes of the weights cost is spread in proportion to
+        weights, what later stages add or take in proportion to all.
         """
         law, features = self._law, self._features
         chain = features.chain(architecture, workload)
-        whole = features.with_spill(chain.sum(0)[None])
-        spill = law.coefficients[-1] * whole[0, -1] * chain[:, WEIGHTS] / whole[0, WEIGHTS]
-        ms = chain @ law.coefficients[:-1] + spill
+        whole = features.with_regimes(chain.sum(0)[None])
+        cached = whole[0, ADDITIVE:] @ law.coefficients[ADDITIVE:]
+        ms = chain @ law.coefficients[:ADDITIVE] + cached * chain[:, WEIGHTS] / whole[0, WEIGHTS]
         ms *= law.milliseconds(whole) / ms.sum()
         kinds = ["embedding and constant", *(op.kind for op in architecture.operators), "head"]
         return list(zip(kinds, ms.tolist(), strict=True))

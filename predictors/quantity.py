@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OVERHEAD = ("constant", "attentions", "feed_forwards")
-WORK = ("gemm", "scores", "softmax", "weights", "activations", "residual", "spill")
+WORK = ("gemm", "scores", "softmax", "weights", "activations", "residual")
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,15 @@ class Quantity:
 
     Attributes:
         name: as it is shown and kept. unit: of every value.
-        causes: the columns of predictors.features that it can depend on; the others are none of it.
+        causes: the additive columns of predictors.features that it can depend on; the others are none of
+            it.
+        cached: whether it depends on which caches hold the weights.
     """
 
     name: str
     unit: str
     causes: tuple[str, ...]
+    cached: bool = False
 
     @property
     def stored(self) -> bool:
@@ -27,8 +30,8 @@ class Quantity:
         return "tables" in self.causes
 
 
-LATENCY = Quantity("latency", "ms", (*OVERHEAD, *WORK))
-ENERGY = Quantity("energy", "mJ", (*OVERHEAD, *WORK))
+LATENCY = Quantity("latency", "ms", (*OVERHEAD, *WORK), cached=True)
+ENERGY = Quantity("energy", "mJ", (*OVERHEAD, *WORK), cached=True)
 FILE_SIZE = Quantity("file size", "MB", (*OVERHEAD, "weights", "tables"))
 PEAK_MEMORY = Quantity(
     "peak memory", "MB", (*OVERHEAD, "softmax", "weights", "activations", "tables")

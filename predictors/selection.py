@@ -1,34 +1,23 @@
-"""From measurements to a law: tile and spill threshold by leave-one-out, then the later stages.
+"""From measurements to a law: the tile by leave-one-out, then the later stages.
 
-Each refinement has to earn its place: it is taken only where it lowers the leave-one-out error
-clearly, because a dozen rows would otherwise be explained by chance. Fewer rows cannot tell at all, so
-that a law shrunk to that of a like target has the tile and the threshold of that.
+A tile has to earn its place: it is taken only where it lowers the leave-one-out error clearly, because a
+dozen rows would otherwise be explained by chance. Fewer rows cannot tell at all, so that a law shrunk to
+that of a like target has the tile of that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from deploy.architecture import Architecture
 from deploy.workload import Workload
 from predictors.conformal import HeldOut
-from predictors.features import WEIGHTS, Array, Features
+from predictors.features import Array, Features
 from predictors.model import Model
 from predictors.regression import leave_one_out
 
-TILES = (1, 16, 32, 64)
-SPILLS = (1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # MiB
-ON_EACH_SIDE = 3  # rows that a threshold must have on each side to show at all
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    features: Features
-    matrix: Array
-    held_out: HeldOut
+TILES = (16, 32, 64)
 
 
 def select_model(
@@ -43,7 +32,7 @@ def select_model(
     leave-one-out predictions [n].
 
     Args:
-        features: without a tile and a spill threshold, which are found.
+        features: without a tile, which is found.
     """
     from predictors.regressors import StagedRegressor
 
@@ -63,30 +52,14 @@ def _select(
     ms: Array,
     plain: Features,
 ) -> Features:
-    """Refinements are judged together with others of the same number, fewest first."""
-    if plain.quantity.stored:  # has no tile and no cache
+    if plain.quantity.stored:  # nothing is multiplied
         return plain
 
-    def candidate(tile: int, spill: float | None) -> _Candidate:
-        features = replace(plain, tile=tile, spill=spill)
+    def held_out(features: Features) -> HeldOut:
         matrix = features.matrix(architectures, workloads)
-        return _Candidate(features, matrix, HeldOut(leave_one_out(matrix, ms), ms))
+        return HeldOut(leave_one_out(matrix, ms), ms)
 
-    best = candidate(TILES[0], None)
-    spills = _visible_thresholds(best.matrix[:, WEIGHTS])
-    single = [candidate(tile, None) for tile in TILES[1:]]
-    single += [candidate(TILES[0], spill) for spill in spills]
-    double = [candidate(tile, spill) for tile in TILES[1:] for spill in spills]
-    for group in (single, double):
-        refined = min(group, key=lambda c: c.held_out.error, default=best)
-        if refined.held_out.clearly_beats(best.held_out):
-            best = refined
-    return best.features
-
-
-def _visible_thresholds(weights: Array) -> list[float]:
-    ordered = np.sort(weights)
-    if len(ordered) < 2 * ON_EACH_SIDE:
-        return []
-    least, most = ordered[ON_EACH_SIDE - 1], ordered[-ON_EACH_SIDE]
-    return [float(spill) for spill in SPILLS if least <= spill < most]
+    simple = held_out(plain)
+    tiled = {features: held_out(features) for features in (replace(plain, tile=t) for t in TILES)}
+    best = min(tiled, key=lambda features: tiled[features].error)
+    return best if tiled[best].clearly_beats(simple) else plain

@@ -17,7 +17,7 @@ from predictors.model import Model
 
 ESTIMATED = math.log(1.3)  # half-width of an estimate's interval in log milliseconds, at least
 # Causes that the memory limits; the others are limited by arithmetic.
-MEMORY = ("weights", "activations", "residual", "tables", "spill")
+MEMORY = ("weights", "activations", "residual", "tables")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def estimated(like: Model, had: Speed, has: Speed) -> Model:
     10.1145/1498765.1498785); what a run and a sub-layer cost by themselves scales with the arithmetic.
     """
     slower = {False: had.macs / has.macs, True: had.bytes / has.bytes}
-    scale = np.array([slower[name in MEMORY] for name in COLUMNS])
+    scale = np.array([slower[name.startswith(MEMORY)] for name in COLUMNS])
     law = replace(
         like.law,
         coefficients=like.law.coefficients * scale,

@@ -12,6 +12,7 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
+from cutonce.profiles import SCHEMA
 from devices.errors import NotTrustworthy, StoreError, UsageError
 
 TARGET = "fake:1/fake/fp32@1"
@@ -99,7 +100,7 @@ def test_damaged_and_old_profiles_are_told(file: Path, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="not a profile"):
             cutonce.predict(bad, SHAPES)
     bad.write_text(json.dumps({**json.loads(file.read_text()), "schema": 1}))
-    with pytest.raises(StoreError, match="schema 1, this version reads 3"):
+    with pytest.raises(StoreError, match=f"schema 1, this version reads {SCHEMA}"):
         cutonce.predict(bad, SHAPES)
 
 

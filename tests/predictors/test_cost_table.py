@@ -9,7 +9,7 @@ from deploy.architecture import Architecture, Attention, FeedForward
 from deploy.costs import operator_parameters
 from deploy.workload import Workload
 from predictors.cost_table import RESOLUTION, CostTable
-from predictors.features import COLUMNS, Features
+from predictors.features import ADDITIVE, COLUMNS, Features
 from predictors.law import LatencyLaw
 from predictors.model import Model
 from predictors.trees import Trees
@@ -24,10 +24,12 @@ BASE = Architecture(1000, 256, tuple(position[0] for position in CHOICES), label
 CHOICE = st.tuples(*(st.integers(0, 4) for _ in CHOICES))
 
 
-def make_table(seed: int = 0, spill: float | None = 4.0, factor: float = 1.0) -> CostTable:
-    features = Features("fp32", 16, spill)
+def make_table(seed: int = 0, cached: bool = True, factor: float = 1.0) -> CostTable:
+    features = Features("fp32", 16)
     rng = np.random.default_rng(seed)
     coefficients = rng.uniform(0.01, 0.1, len(COLUMNS))
+    if not cached:
+        coefficients[ADDITIVE:] = 0.0
     design = features.matrix([BASE] * 3, [Workload(1, n) for n in (32, 64, 128)])
     law = LatencyLaw(coefficients, design, 0.05, 0.9, factor=factor)
     rows = tuple(
@@ -43,16 +45,25 @@ def architecture(choice: tuple[int, ...]) -> Architecture:
 @given(choice=CHOICE, seed=st.integers(0, 20), factor=st.floats(0.01, 100))
 @settings(max_examples=60, deadline=None)
 def test_units_never_fall_below_the_additive_prediction(choice, seed: int, factor: float) -> None:
-    table = make_table(seed, spill=None, factor=factor)
+    table = make_table(seed, cached=False, factor=factor)
     units = table.base + sum(int(table.units[p][c]) for p, c in enumerate(choice))
     _, ms, _ = table.predict(choice)
     assert units * table.unit_ms >= ms * (1 - 1e-9)
     assert (units - len(choice) - 1) * table.unit_ms <= ms
 
 
+@given(choice=CHOICE, seed=st.integers(0, 20))
+@settings(max_examples=60, deadline=None)
+def test_units_do_not_claim_more_than_the_law_where_weights_have_regimes(choice, seed: int) -> None:
+    table = make_table(seed)
+    units = table.base + sum(int(table.units[p][c]) for p, c in enumerate(choice))
+    assert (units - len(choice) - 1) * table.unit_ms <= table.predict(choice)[1]
+    assert units * table.unit_ms >= make_table(seed, cached=False).predict(choice)[1]
+
+
 @given(choice=CHOICE)
 @settings(max_examples=30, deadline=None)
-def test_predict_is_the_full_law_with_spill_and_interval(choice) -> None:
+def test_predict_is_the_full_law_with_regimes_and_interval(choice) -> None:
     table = make_table()
     row = table.model.rows([architecture(choice)], [WORKLOAD])
     lower, ms, upper = (float(v[0]) for v in table.model.law.interval(row))

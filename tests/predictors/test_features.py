@@ -7,7 +7,8 @@ from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from deploy.costs import activation_bytes, macs, weight_bytes
 from deploy.workload import Workload
 from devices.errors import UnknownName
-from predictors.features import ADDITIVE, COLUMNS, MIB, MILLION, Features
+from predictors.features import ADDITIVE, COLUMNS, MIB, MILLION, Features, in_regimes
+from predictors.quantity import ENERGY, LATENCY, QUANTITIES
 
 NAMES = list(COLUMNS)
 ENCODER = Architecture(1000, 48, (Attention(3, 16), FeedForward(100), Attention(1, 16)), labels=3)
@@ -28,7 +29,6 @@ def test_columns_agree_with_the_closed_form_costs(precision: str) -> None:
     moved = found["activations"] + found["residual"] + 4 * found["softmax"] * MILLION / MIB
     assert moved == pytest.approx(activation_bytes(ENCODER, WORKLOAD) / MIB)
     assert found["softmax"] == pytest.approx(2 * 4 * 32**2 / MILLION)
-    assert found["spill"] == 0
 
 
 def test_tile_pads_both_sides_of_a_weight() -> None:
@@ -38,10 +38,20 @@ def test_tile_pads_both_sides_of_a_weight() -> None:
     assert exact[NAMES.index("gemm")] == pytest.approx(2 * 10 * 60 * 65 / MILLION)
 
 
-def test_spill_is_what_exceeds_the_threshold() -> None:
-    weights = columns(Features(), ENCODER, WORKLOAD)["weights"]
-    spilling = columns(Features(spill=weights / 4), ENCODER, WORKLOAD)
-    assert spilling["spill"] == pytest.approx(weights * 3 / 4)
+def test_regimes_share_out_the_weights() -> None:
+    parts = in_regimes(np.array([0.4, 2.5, 20.0, 700.0]))
+    assert parts.tolist() == [
+        [0.4, 0, 0, 0, 0, 0, 0],
+        [1, 1.5, 0, 0, 0, 0, 0],
+        [1, 2, 7, 10, 0, 0, 0],
+        [1, 2, 7, 20, 70, 200, 400],
+    ]
+
+
+def test_only_what_a_cache_matters_to_has_regimes() -> None:
+    for quantity in QUANTITIES.values():
+        found = columns(Features(quantity=quantity), ENCODER, WORKLOAD)
+        assert (found["weights_from_0"] > 0) == (quantity in (LATENCY, ENERGY))
 
 
 def test_a_dropped_sub_layer_costs_nothing() -> None:
@@ -62,7 +72,7 @@ def test_unknown_precision_names_the_nearest() -> None:
 def test_features_are_non_negative_additive_and_grow(
     heads: int, width: int, tile: int, length: int
 ) -> None:
-    features, workload = Features(tile=tile, spill=1.0), Workload(1, length)
+    features, workload = Features(tile=tile), Workload(1, length)
     architecture = uniform(2, 192, 3, 700).with_operators(
         [Attention(heads, 64), FeedForward(width)]
     )

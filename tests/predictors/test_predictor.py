@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from deploy.workload import Workload
 from devices.errors import UsageError
+from predictors.features import ADDITIVE
 from predictors.planning import plan
 from predictors.predictor import LatencyPredictor
 
@@ -112,10 +113,10 @@ def test_domain_ends_where_measurement_did(fit) -> None:
     assert known.tolist() == [True, False, False, False, False]
 
 
-def test_shares_sum_to_the_prediction_even_when_it_spills(fit) -> None:
-    spilling = [fit(seed)[0] for seed in range(6)]
-    assert any(p.to_json()["spill_mib"] is not None for p in spilling)
-    for predictor in spilling:
+def test_shares_sum_to_the_prediction_with_regimes_too(fit) -> None:
+    several = [fit(seed)[0] for seed in range(6)]
+    assert any(p.model.law.coefficients[ADDITIVE:].any() for p in several)
+    for predictor in several:
         architecture = uniform(5, 512, 8, 2048, labels=2)
         shares = predictor.shares(architecture, WORKLOAD)
         assert [kind for kind, _ in shares] == [

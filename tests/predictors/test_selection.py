@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from deploy.architecture import uniform
+from deploy.architecture import Architecture, uniform
 from deploy.costs import costs
 from deploy.workload import Workload
 from devices.errors import CutonceError
 from predictors.features import Features
 from predictors.model import Model
+from predictors.quantity import LATENCY, Quantity
 from predictors.selection import select_model
 
 WORKLOAD = Workload(1, 64)
@@ -33,22 +36,32 @@ def mebibytes(architecture) -> float:
 def test_finds_the_tile_of_the_device(tile: int) -> None:
     found = found_in([0.05 + padded_macs(a, tile) / 2e7 for a in ENCODERS])
     assert found.features.tile == tile
-    assert found.features.spill is None
 
 
-def test_finds_the_cache_threshold() -> None:
-    found = found_in([0.5 + mebibytes(a) / 10 + max(0, mebibytes(a) - 4) / 3 for a in ENCODERS])
-    assert found.features.spill == 4
-    assert found.features.tile == 1
+@pytest.mark.parametrize("cache", [2, 4, 8])
+def test_regimes_tell_what_a_cache_does_wherever_it_ends(cache: float) -> None:
+    others = [uniform(1 + i % 4, 192 + 64 * (i % 3), 2, 50 + 70 * i) for i in range(16)]
+
+    def took(encoders: list[Architecture]) -> np.ndarray:
+        sizes = np.array([mebibytes(a) for a in encoders])
+        return 0.5 + sizes / 10 + np.maximum(0, sizes - cache) / 10
+
+    def error(quantity: Quantity) -> float:
+        found = select_model(
+            ENCODERS, [WORKLOAD] * 16, took(ENCODERS), Features(quantity=quantity), 0.9
+        )[0]
+        predicted = found.law.milliseconds(found.rows(others, [WORKLOAD] * 16))
+        return np.abs(predicted / took(others) - 1).mean()
+
+    assert error(LATENCY) < min(0.02, error(replace(LATENCY, cached=False)) / 2)
 
 
-def test_noise_alone_adds_no_refinement() -> None:
+def test_noise_alone_adds_no_tile() -> None:
     rng = np.random.default_rng(0)
     kept = 0
     for _ in range(20):
         exact = np.array([0.05 + padded_macs(a, 1) / 2e7 for a in ENCODERS])
-        features = found_in(list(exact * np.exp(rng.normal(0, 0.01, len(exact))))).features
-        kept += features.tile == 1 and features.spill is None
+        kept += found_in(list(exact * np.exp(rng.normal(0, 0.01, len(exact))))).features.tile == 1
     assert kept >= 15
 
 
