@@ -59,6 +59,7 @@ TARGETS = (
 )
 ROWS = (8, 12, 16, 40)
 HELD_OUT, POOL = 40, 400
+GRID_VISITS = 10  # long runs are as quick as they get by then
 HIDDEN = (128, 256, 384, 512)
 WORKLOAD = Workload(1, 64)
 BATCHES, LENGTHS = (1, 4, 8), (16, 64, 128, 384)
@@ -174,7 +175,7 @@ class Bench:
     def judge(self, target: Target) -> Judged:
         alone = [a for hidden in HIDDEN for a in lone_operators(hidden)]
         wanted = [(a, WORKLOAD) for a in (*self.known, *self.asked, *alone)]
-        took = self._measure(target, wanted, "encoders")
+        took = self._measure(target, wanted, "encoders", self.visits)
         truth = np.array([took[a, WORKLOAD] for a in self.asked])
         sums = np.array([isolated_sum(a, took, WORKLOAD) for a in (*self.known, *self.asked)])
         errors: dict[str, dict[int, Array]] = {}
@@ -222,7 +223,7 @@ class Bench:
         known = [candidates[i] for i in chosen]
         asked = [(self.asked[i % len(self.asked)], w) for i, w in enumerate(grid * 4)]
         asked = [asked[i] for i in rng.permutation(len(asked))]
-        took = self._measure(target, [*known, *asked], "grid")
+        took = self._measure(target, [*known, *asked], "grid", GRID_VISITS)
         predictor = LatencyPredictor(target.precision).fit(
             [a for a, _ in known], [w for _, w in known], [took[pair] for pair in known]
         )
@@ -238,7 +239,9 @@ class Bench:
             print(f"{target} {name}: mean error {error:.1%} with 24 encoders over the grid")
         return {"by_workload": found, "mean": float(errors.mean())}
 
-    def _measure(self, target: Target, pairs: Sequence[Pair], campaign: str) -> dict[Pair, float]:
+    def _measure(
+        self, target: Target, pairs: Sequence[Pair], campaign: str, visits: int
+    ) -> dict[Pair, float]:
         pairs = list(dict.fromkeys(pairs))
         requests = [
             ExportRequest(a, target.runtime, target.precision, self.place / "encoders" / a.digest)
@@ -251,7 +254,13 @@ class Bench:
         ]
         with Store(self.place / "measurements.sqlite") as store:
             measured = run_campaign(
-                jobs, store=store, campaign=campaign, seed=self.seed, visits=self.visits, starts=2
+                jobs,
+                store=store,
+                campaign=campaign,
+                seed=self.seed,
+                visits=visits,
+                least=visits,
+                starts=2,
             )
         return {pair: m.statistics.intrinsic for pair, m in zip(pairs, measured, strict=True)}
 
@@ -312,7 +321,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("cutonce-prediction"))
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), metavar="TARGET")
-    parser.add_argument("--visits", type=int, default=15)
+    parser.add_argument("--visits", type=int, default=30)
     parser.add_argument("--quick", action="store_true", help="twelve held-out encoders")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
