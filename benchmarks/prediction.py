@@ -321,7 +321,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=Path("cutonce-prediction"))
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), metavar="TARGET")
-    parser.add_argument("--visits", type=int, default=30)
+    parser.add_argument("--visits", type=int, default=24)
     parser.add_argument("--quick", action="store_true", help="twelve held-out encoders")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

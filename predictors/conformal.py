@@ -62,12 +62,10 @@ def conformal_spread(errors: Array, leverages: Array, coverage: float) -> float:
     """Half-width in log milliseconds at a point of no leverage.
 
     The scores are the held-out residuals over their standard deviation √(1 + h/(1−h)) = 1/√(1−h),
-    where h is the leverage of the row that was left out; their quantile of rank (n+1)·coverage holds a
+    where h is the leverage of the row that was left out; their quantile of rank ⌈(n+1)·coverage⌉ holds a
     new score with that probability (split conformal, Lei et al. 2018, arXiv 1604.04173, on jackknife
-    residuals), between two ranks in proportion: rows chosen to determine a law are harder to predict
-    without themselves than what is asked for later. Where the rank exceeds n, the largest is doubled.
+    residuals). Where the rank exceeds n, the largest is doubled.
     """
-    scores = np.abs(errors) * np.sqrt(np.maximum(0.0, 1 - leverages))
-    if (len(scores) + 1) * coverage > len(scores):
-        return float(WIDENING * scores.max())
-    return float(np.quantile(scores, coverage, method="weibull"))
+    scores = np.sort(np.abs(errors) * np.sqrt(np.maximum(0.0, 1 - leverages)))
+    rank = math.ceil((len(scores) + 1) * coverage)
+    return float(scores[rank - 1] if rank <= len(scores) else WIDENING * scores[-1])

@@ -15,7 +15,7 @@ from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.features import Array
-from predictors.planning import plan
+from predictors.planning import plan, relative_rows, typical
 from predictors.predictor import LatencyPredictor
 
 FIRST = 12  # encoders that determine the law
@@ -57,6 +57,8 @@ class Planner:
         self._precision, self._budgets = precision, tuple(budgets)
         different = len(set(zip(candidates, workloads, strict=True)))
         self._first = plan(candidates, workloads, min(first, different), precision, seed)
+        pairs = list(zip(candidates, workloads, strict=True))
+        self._typical = np.flatnonzero(typical(relative_rows(pairs, precision))).tolist()
         self._asked: list[int] = []
         self._told: dict[int, float] = {}
 
@@ -87,12 +89,12 @@ class Planner:
         if len(self._told) < len(self._first):
             return None
         predictor = self.predictor()
-        ms, width = self._judged(predictor, range(len(self._candidates)))
+        ms, width = self._judged(predictor, self._typical)
         near = self._nearness(ms, width)
         typical = float(np.average(width, weights=near) if near.sum() > 0 else width.mean())
         if predictor.error >= ERROR or math.expm1(typical) >= WIDTH:
             return None
-        where = "near the budgets" if self._budgets else "over all candidates"
+        where = "near the budgets" if self._budgets else "over typical candidates"
         return (
             f"Leave-one-out error {predictor.error:.1%} and interval ±{math.expm1(typical):.1%} {where} "
             f"after {len(self._told)} encoders."
@@ -109,7 +111,8 @@ class Planner:
     def _wanted(self, n: int, taken: set[int]) -> list[int]:
         pairs = list(zip(self._candidates, self._workloads, strict=True))
         seen = {pairs[i] for i in taken}
-        left = [i for i, pair in enumerate(pairs) if pair not in seen]
+        left = [i for i in self._typical if pairs[i] not in seen]
+        left = left or [i for i, pair in enumerate(pairs) if pair not in seen]
         left = list({pairs[i]: i for i in reversed(left)}.values())
         if not left or n < 1:
             return []
@@ -117,9 +120,7 @@ class Planner:
         worth = width * self._nearness(ms, width)
         return [left[i] for i in np.argsort(-worth, kind="stable")[:n]]
 
-    def _judged(
-        self, predictor: LatencyPredictor, indices: Sequence[int] | range
-    ) -> tuple[Array, Array]:
+    def _judged(self, predictor: LatencyPredictor, indices: Sequence[int]) -> tuple[Array, Array]:
         """Milliseconds, and half-width of their interval in the logarithm."""
         architectures, workloads = self._pairs(indices)
         ms = predictor.predict(architectures, workloads)
@@ -134,5 +135,5 @@ class Planner:
         near: Array = np.exp(-0.5 * np.square(away / np.maximum(width, 1e-9)))
         return near
 
-    def _pairs(self, indices: Sequence[int] | range) -> tuple[list[Architecture], list[Workload]]:
+    def _pairs(self, indices: Sequence[int]) -> tuple[list[Architecture], list[Workload]]:
         return [self._candidates[i] for i in indices], [self._workloads[i] for i in indices]

@@ -13,6 +13,9 @@ from devices.errors import UsageError
 from predictors.features import ADDITIVE, Array, Features
 
 RIDGE = 1e-4  # on columns scaled to a largest value of 1: keeps the determinant above zero
+FAR = (
+    2.0  # times the average leverage among the candidates, beyond which one is not like the others
+)
 # A rough device, only to make rows relative before anything is measured: milliseconds per unit of
 # each additive column, about 20 GMAC/s and 10 GB/s.
 ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.1, 0.1, 0.3, 0.0])
@@ -33,8 +36,7 @@ def d_optimal(candidates: Array, n: int, seed: int, include: Sequence[int] = ())
             f"Cannot choose {n} of {len(candidates)} different encoders; ask for at least "
             f"{len(include)} and at most {len(candidates)}."
         )
-    largest = candidates.max(0)
-    rows = candidates / np.where(largest > 0, largest, 1.0)
+    rows = _scaled(candidates)
     order = np.random.default_rng(seed).permutation(len(rows))
     inverse = np.eye(rows.shape[1]) / RIDGE
     chosen: list[int] = []
@@ -48,6 +50,20 @@ def d_optimal(candidates: Array, n: int, seed: int, include: Sequence[int] = ())
     return chosen
 
 
+def typical(candidates: Array) -> Array:
+    """Booleans [m]: which rows of ``candidates`` [m, p] are like the others.
+
+    Their leverage is at most twice the average (Hoaglin & Welsch 1978). A D-optimal choice takes what is
+    unlike all others: encoders without a sub-layer, or of one alone. No law holds there as well as where
+    encoders are asked for, and a fit to these is worse everywhere.
+    """
+    rows = _scaled(candidates)
+    inverse = np.linalg.inv(rows.T @ rows + RIDGE * np.eye(rows.shape[1]))
+    leverages = np.einsum("ij,jk,ik->i", rows, inverse, rows)
+    near: Array = leverages <= FAR * leverages.mean()
+    return near
+
+
 def plan(
     candidates: Sequence[Architecture],
     workloads: Workload | Sequence[Workload],
@@ -55,7 +71,8 @@ def plan(
     precision: str,
     seed: int,
 ) -> list[int]:
-    """Indices of ``n`` different candidates to measure, the smallest and the largest among them.
+    """Indices of ``n`` different candidates to measure, the smallest and the largest among them, and but
+    for these only typical ones where there are enough.
 
     Args:
         workloads: one for all candidates, or one for each.
@@ -70,15 +87,25 @@ def plan(
             f"A plan holds the smallest and the largest encoder: n is 2 or more, not {n}."
         )
     pairs = list(zip(candidates, workloads, strict=True))
-    first = {pair: i for i, pair in reversed(list(enumerate(pairs)))}
-    distinct = sorted(first.values())
+    distinct = sorted({pair: i for i, pair in reversed(list(enumerate(pairs)))}.values())
     work = [macs(*pairs[i]) for i in distinct]
     ends = list(dict.fromkeys((int(np.argmin(work)), int(np.argmax(work)))))
-    rows = _relative_rows([pairs[i] for i in distinct], precision)
-    return [distinct[i] for i in d_optimal(rows, n, seed, ends)]
+    rows = relative_rows([pairs[i] for i in distinct], precision)
+    near = typical(rows)
+    near[ends] = True
+    places = np.flatnonzero(near) if near.sum() >= n else np.arange(len(rows))
+    first = np.searchsorted(places, ends).tolist()
+    return [distinct[places[i]] for i in d_optimal(rows[places], n, seed, first)]
 
 
-def _relative_rows(pairs: Sequence[tuple[Architecture, Workload]], precision: str) -> Array:
+def _scaled(candidates: Array) -> Array:
+    """Columns divided by their largest value."""
+    largest = candidates.max(0)
+    rows: Array = candidates / np.where(largest > 0, largest, 1.0)
+    return rows
+
+
+def relative_rows(pairs: Sequence[tuple[Architecture, Workload]], precision: str) -> Array:
     """Features [n, 17] over rough milliseconds."""
     matrix = Features(precision).matrix([a for a, _ in pairs], [w for _, w in pairs])
     rows: Array = matrix / (matrix[:, :ADDITIVE] @ ROUGH_MS)[:, None]
