@@ -79,8 +79,7 @@ class Features:
         """Additive features [10] of one sub-layer; zeros for a dropped one."""
         if operator is None:
             return np.zeros(ADDITIVE)
-        row = _operator_row(operator, hidden, workload, self.precision, self.tile)
-        return self._counts * row
+        return np.array(_operator_row(operator, hidden, workload, self.precision, self.tile))
 
     def ends(self, architecture: Architecture, workload: Workload) -> tuple[Array, Array]:
         """Additive features [10] of the embedding, with the constant, and of the head."""
@@ -92,12 +91,13 @@ class Features:
         embedding[TABLES] = embedding_parameters(architecture) * 4 / MIB
         if self.quantity.stored:
             embedding[WEIGHTS] = 0.0  # the rows that a run reads are part of the tables
-        return self._counts * embedding, self._counts * head
+        return embedding, head
 
     @cached_property
     def _counts(self) -> Array:
-        """[10]: 1 for the additive causes of the quantity, 0 for others."""
-        return np.array([float(name in self.quantity.causes) for name in COLUMNS])[:ADDITIVE]
+        """[17]: 1 for the causes of the quantity, 0 for others."""
+        additive = [float(name in self.quantity.causes) for name in list(COLUMNS)[:ADDITIVE]]
+        return np.array([*additive, *[float(self.quantity.cached)] * len(KNOTS)])
 
     def chain(self, architecture: Architecture, workload: Workload) -> Array:
         """Additive features [operators + 2, 10]: embedding with the constant, sub-layers, head."""
@@ -113,10 +113,9 @@ class Features:
         return self.with_regimes(np.reshape(sums, (len(sums), ADDITIVE)))
 
     def with_regimes(self, additive: Array) -> Array:
-        """Append what of the weights lies in each regime: [n, 10] -> [n, 17]."""
-        if self.quantity.cached:
-            return np.column_stack([additive, in_regimes(additive[:, WEIGHTS])])
-        return np.column_stack([additive, np.zeros((len(additive), len(KNOTS)))])
+        """Append what of the weights lies in each regime, and leave the causes of the quantity alone:
+        [n, 10] -> [n, 17]."""
+        return self._counts * np.column_stack([additive, in_regimes(additive[:, WEIGHTS])])
 
 
 def in_regimes(weights: Array) -> Array:

@@ -10,15 +10,15 @@ from deploy.architecture import Architecture
 from deploy.costs import macs
 from deploy.workload import Workload
 from devices.errors import UsageError
-from predictors.features import ADDITIVE, Array, Features
+from predictors.features import KNOTS, Array, Features
 
 RIDGE = 1e-4  # on columns scaled to a largest value of 1: keeps the determinant above zero
 FAR = (
     2.0  # times the average leverage among the candidates, beyond which one is not like the others
 )
 # A rough device, only to make rows relative before anything is measured: milliseconds per unit of
-# each additive column, about 20 GMAC/s and 10 GB/s.
-ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.1, 0.1, 0.3, 0.0])
+# each column, about 20 GMAC/s and 10 GB/s.
+ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.0, 0.1, 0.3, 0.0, *[0.1] * len(KNOTS)])
 
 
 def d_optimal(candidates: Array, n: int, seed: int, include: Sequence[int] = ()) -> list[int]:
@@ -108,5 +108,5 @@ def _scaled(candidates: Array) -> Array:
 def relative_rows(pairs: Sequence[tuple[Architecture, Workload]], precision: str) -> Array:
     """Features [n, 17] over rough milliseconds."""
     matrix = Features(precision).matrix([a for a, _ in pairs], [w for _, w in pairs])
-    rows: Array = matrix / (matrix[:, :ADDITIVE] @ ROUGH_MS)[:, None]
+    rows: Array = matrix / (matrix @ ROUGH_MS)[:, None]
     return rows

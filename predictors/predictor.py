@@ -170,9 +170,8 @@ class LatencyPredictor:
         law = self._law
         near = law.leverage(rows) <= FAR * law.leverage(law.design).max()
         if not self.quantity.stored:  # a byte that is stored costs the same in any model
-            known = law.design[:, WEIGHTS]
-            near &= known.min() / STRETCH <= rows[:, WEIGHTS]
-            near &= rows[:, WEIGHTS] <= known.max() * STRETCH
+            known, weights = (found[:, ADDITIVE:].sum(1) for found in (law.design, rows))
+            near &= (known.min() / STRETCH <= weights) & (weights <= known.max() * STRETCH)
         seen = shapes(
             *zip(*((row.architecture, row.workload) for row in self._training), strict=True)
         )
@@ -190,7 +189,8 @@ class LatencyPredictor:
         chain = features.chain(architecture, workload)
         whole = features.with_regimes(chain.sum(0)[None])
         cached = whole[0, ADDITIVE:] @ law.coefficients[ADDITIVE:]
-        ms = chain @ law.coefficients[:ADDITIVE] + cached * chain[:, WEIGHTS] / whole[0, WEIGHTS]
+        weights = chain[:, WEIGHTS]
+        ms = chain @ law.coefficients[:ADDITIVE] + cached * weights / weights.sum()
         ms *= law.milliseconds(whole) / ms.sum()
         kinds = ["embedding and constant", *(op.kind for op in architecture.operators), "head"]
         return list(zip(kinds, ms.tolist(), strict=True))

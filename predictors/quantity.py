@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 OVERHEAD = ("constant", "attentions", "feed_forwards")
-WORK = ("gemm", "scores", "softmax", "weights", "activations", "residual")
+WORK = ("gemm", "scores", "softmax", "activations", "residual")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Quantity:
         name: as it is shown and kept. unit: of every value.
         causes: the additive columns of predictors.features that it can depend on; the others are none of
             it.
-        cached: whether it depends on which caches hold the weights.
+        cached: whether it depends on the regimes of the weights: on which caches hold them.
     """
 
     name: str

@@ -9,7 +9,7 @@ from deploy.architecture import Architecture, Attention, FeedForward
 from deploy.costs import operator_parameters
 from deploy.workload import Workload
 from predictors.cost_table import RESOLUTION, CostTable
-from predictors.features import ADDITIVE, COLUMNS, Features
+from predictors.features import ADDITIVE, COLUMNS, TABLES, WEIGHTS, Features
 from predictors.law import LatencyLaw
 from predictors.model import Model
 from predictors.trees import Trees
@@ -28,6 +28,7 @@ def make_table(seed: int = 0, cached: bool = True, factor: float = 1.0) -> CostT
     features = Features("fp32", 16)
     rng = np.random.default_rng(seed)
     coefficients = rng.uniform(0.01, 0.1, len(COLUMNS))
+    coefficients[[WEIGHTS, TABLES]] = 0.0  # no causes of latency
     if not cached:
         coefficients[ADDITIVE:] = 0.0
     design = features.matrix([BASE] * 3, [Workload(1, n) for n in (32, 64, 128)])

@@ -57,7 +57,7 @@ def test_it_says_when_it_is_enough_and_means_it(device, pool) -> None:
         run(planner, machine, pool, 1)
     said = planner.enough()
     assert said is not None
-    assert "over all candidates" in said
+    assert "over typical candidates" in said
     predicted = planner.predictor().predict(pool, [WORKLOAD] * len(pool))
     exact = np.array([machine.exact(a, WORKLOAD) for a in pool])
     assert np.median(np.abs(predicted / exact - 1)) < 0.03
