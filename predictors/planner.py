@@ -15,10 +15,9 @@ from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.features import Array
-from predictors.planning import plan, relative_rows, typical
+from predictors.planning import DETERMINED, plan, relative_rows, typical
 from predictors.predictor import LatencyPredictor
 
-FIRST = 12  # encoders that determine the law
 ERROR = 0.02  # median of leave-one-out, below which the law is known
 WIDTH = 0.05  # half-width of the interval, relative, below which it tells enough
 
@@ -42,7 +41,7 @@ class Planner:
         workloads: Workload | Sequence[Workload],
         precision: str,
         *,
-        first: int = FIRST,
+        first: int = DETERMINED,
         budgets: Sequence[float] = (),
         seed: int = 0,
     ) -> None:

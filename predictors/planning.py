@@ -12,10 +12,9 @@ from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.features import KNOTS, Array, Features
 
+DETERMINED = 12  # encoders that are chosen to determine the law
 RIDGE = 1e-4  # on columns scaled to a largest value of 1: keeps the determinant above zero
-FAR = (
-    2.0  # times the average leverage among the candidates, beyond which one is not like the others
-)
+FAR = 2.0  # times the average leverage among the candidates, beyond which one is unlike the others
 # A rough device, only to make rows relative before anything is measured: milliseconds per unit of
 # each column, about 20 GMAC/s and 10 GB/s.
 ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.0, 0.1, 0.3, 0.0, *[0.1] * len(KNOTS)])
@@ -71,8 +70,10 @@ def plan(
     precision: str,
     seed: int,
 ) -> list[int]:
-    """Indices of ``n`` different candidates to measure, the smallest and the largest among them, and but
-    for these only typical ones where there are enough.
+    """Indices of ``n`` different candidates to measure.
+
+    The smallest and the largest, then typical ones where there are enough: up to 12 that determine the
+    law, after them any, so that leave-one-out tells the error of the usual and not of the chosen.
 
     Args:
         workloads: one for all candidates, or one for each.
@@ -95,7 +96,14 @@ def plan(
     near[ends] = True
     places = np.flatnonzero(near) if near.sum() >= n else np.arange(len(rows))
     first = np.searchsorted(places, ends).tolist()
-    return [distinct[places[i]] for i in d_optimal(rows[places], n, seed, first)]
+    if n > len(places):
+        raise UsageError(
+            f"Cannot choose {n} of {len(places)} different encoders; ask for fewer, or more shapes."
+        )
+    chosen = d_optimal(rows[places], min(n, DETERMINED), seed, first)
+    others = np.setdiff1d(np.arange(len(places)), chosen)
+    chosen += np.random.default_rng(seed).permutation(others)[: n - len(chosen)].tolist()
+    return [distinct[places[i]] for i in chosen]
 
 
 def _scaled(candidates: Array) -> Array:

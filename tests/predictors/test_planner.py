@@ -7,7 +7,8 @@ import pytest
 
 from deploy.workload import Workload
 from devices.errors import UsageError
-from predictors.planner import FIRST, Planner
+from predictors.planner import Planner
+from predictors.planning import DETERMINED
 
 WORKLOAD = Workload(1, 64)
 
@@ -40,10 +41,10 @@ def test_after_the_first_it_goes_where_a_budget_is(device, pool) -> None:
     every = np.array([machine.exact(a, WORKLOAD) for a in pool])
     budget = float(np.quantile(every, 0.4))
     planner = Planner(pool, WORKLOAD, "fp32", budgets=[budget])
-    asked = run(planner, machine, pool, FIRST // 2 + 4)
-    later = every[asked[FIRST:]]
+    asked = run(planner, machine, pool, DETERMINED // 2 + 4)
+    later = every[asked[DETERMINED:]]
     assert np.abs(np.log(later / budget)).max() < 0.35
-    assert np.abs(np.log(every[asked[:FIRST]] / budget)).max() > 0.35
+    assert np.abs(np.log(every[asked[:DETERMINED]] / budget)).max() > 0.35
 
 
 def test_it_says_when_it_is_enough_and_means_it(device, pool) -> None:
