@@ -14,6 +14,8 @@ times. All of a target is measured in one interleaved campaign. A second campaig
   at most 6 % in fp32 and 8 % otherwise;
 - 200,000 choices a second on one core for 12 layers, a profile read within 50 ms.
 
+It also says by how much halves of the visits differ, which is as near as any prediction can come.
+
 Interrupted, the same call with the same --out goes on where it stopped.
 """
 
@@ -44,6 +46,7 @@ from predictors.planning import plan
 from predictors.predictor import LatencyPredictor
 from profiler.campaign import run_campaign
 from profiler.job import Job
+from profiler.measurement import Measurement
 from profiler.store import Store
 
 Array = np.ndarray[Any, Any]
@@ -262,7 +265,15 @@ class Bench:
                 least=visits,
                 starts=2,
             )
+        print(f"{target} {campaign}: halves of the visits differ by {halves_apart(measured):.1%}")
         return {pair: m.statistics.intrinsic for pair, m in zip(pairs, measured, strict=True)}
+
+
+def halves_apart(measured: Sequence[Measurement]) -> float:
+    """Mean relative difference between what every other visit gives and what the others do: no
+    predictor can be much nearer to what was measured than that."""
+    minima = [[min(visit.milliseconds) for visit in m.visits] for m in measured]
+    return float(np.mean([abs(np.log(min(m[::2]) / min(m[1::2]))) for m in minima]))
 
 
 def random_encoder(rng: np.random.Generator) -> Architecture:
