@@ -7,6 +7,7 @@ shapes. Interrupted, the same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -135,9 +136,10 @@ def show(result: dict[str, Any]) -> None:
         header = ("encoder", "measured", "predicted without it", "error")
         show_table(f"{target}: leave-one-out error {made['error']:.1%} (median)", header, rows)
         show_table(f"{target}: one operator more costs", ("operator", "ms"), _operator_rows(made))
-        for measurement in made["measurements"]:
-            for warning in measurement["warnings"]:
-                talk(f"Warning: {target}: {warning}")
+        measured = made["measurements"]
+        said = Counter(warning for measurement in measured for warning in measurement["warnings"])
+        for warning, count in said.items():
+            talk(f"Warning: {target}, {count} of {len(measured)} encoders: {warning}")
         steps = ", ".join(
             f"{probe['width']} to {probe['width'] + 1}: ×{probe['ratio']:.3f}"
             for probe in made["probes"]

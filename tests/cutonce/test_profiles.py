@@ -125,3 +125,15 @@ def test_a_pair_that_could_not_be_measured_is_left_out_of_what_is_shown(
     said = capsys.readouterr().out
     assert "528 to 529: ×1.018" in said
     assert "520" not in said
+
+
+def test_what_many_encoders_are_warned_of_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    measured = [{"warnings": ["Busy."]}, {"warnings": ["Busy.", "Few."]}, {"warnings": []}]
+    made = {"loo": [], "error": 0.01, "measurements": measured, "operators": [], "file": "p.json",
+            "others": {}, "tile": None, "probes": []}  # fmt: skip
+    show({"local/torch/fp32@1": made})
+    warned = [line for line in capsys.readouterr().err.splitlines() if "Warning" in line]
+    assert warned == [
+        "Warning: local/torch/fp32@1, 2 of 3 encoders: Busy.",
+        "Warning: local/torch/fp32@1, 1 of 3 encoders: Few.",
+    ]
