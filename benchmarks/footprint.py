@@ -18,15 +18,13 @@ from pathlib import Path
 
 import numpy as np
 from common import drawn_seed, machine
-from prediction import POOL, TARGETS, WORKLOAD, random_encoder, summary
+from prediction import POOL, TARGETS, WORKLOAD, exported, random_encoder, summary
 
 from cutonce.candidates import Pair
 from cutonce.footprints import other_predictors, to_weigh
-from deploy.export_pool import ExportPool, ExportRequest
 from devices.target import Target
 from predictors.planning import plan
 from profiler.footprint import Footprint, weigh
-from profiler.job import Job
 from profiler.store import Store
 
 KNOWN, HELD_OUT = 10, 20
@@ -78,13 +76,7 @@ def drawn(seed: int) -> tuple[list[Pair], list[Pair]]:
 
 
 def weighed_pairs(target: Target, pairs: Sequence[Pair], place: Path) -> dict[Pair, Footprint]:
-    requests = [
-        ExportRequest(a, target.runtime, target.precision, place / "encoders" / a.digest)
-        for a, _ in pairs
-    ]
-    with ExportPool() as pool:
-        files = pool.export(requests)
-    jobs = [Job(target, *pair, exported.path) for pair, exported in zip(pairs, files, strict=True)]
+    jobs = exported(target, pairs, place)
     with Store(place / "measurements.sqlite") as store:
         found = weigh(jobs, store=store, campaign="footprint", progress=lambda *_: None)
     return dict(zip(pairs, found, strict=True))

@@ -35,7 +35,7 @@ from common import Row, drawn_seed, machine, verdict
 from isolated_sums import HEAD, isolated_sum, lone_operators
 from rival_predictors import RIVALS, affine_flops, flops
 
-from cutonce.candidates import VOCABULARY
+from cutonce.candidates import VOCABULARY, Pair
 from deploy.architecture import Architecture, Attention, FeedForward, uniform
 from deploy.costs import macs, parameters
 from deploy.export_pool import ExportPool, ExportRequest
@@ -50,7 +50,6 @@ from profiler.measurement import Measurement
 from profiler.store import Store
 
 Array = np.ndarray[Any, Any]
-Pair = tuple[Architecture, Workload]
 TARGETS = (
     "local/onnxruntime/fp32@1",
     "local/onnxruntime/fp32@2",
@@ -246,15 +245,7 @@ class Bench:
         self, target: Target, pairs: Sequence[Pair], campaign: str, visits: int
     ) -> dict[Pair, float]:
         pairs = list(dict.fromkeys(pairs))
-        requests = [
-            ExportRequest(a, target.runtime, target.precision, self.place / "encoders" / a.digest)
-            for a, _ in pairs
-        ]
-        with ExportPool() as pool:
-            files = pool.export(requests)
-        jobs = [
-            Job(target, *pair, exported.path) for pair, exported in zip(pairs, files, strict=True)
-        ]
+        jobs = exported(target, pairs, self.place)
         with Store(self.place / "measurements.sqlite") as store:
             measured = run_campaign(
                 jobs,
@@ -267,6 +258,17 @@ class Bench:
             )
         print(f"{target} {campaign}: halves of the visits differ by {halves_apart(measured):.1%}")
         return {pair: m.statistics.intrinsic for pair, m in zip(pairs, measured, strict=True)}
+
+
+def exported(target: Target, pairs: Sequence[Pair], place: Path) -> list[Job]:
+    """What is to be measured of every pair; exports that ``place`` holds are not made again."""
+    requests = [
+        ExportRequest(a, target.runtime, target.precision, place / "encoders" / a.digest)
+        for a, _ in pairs
+    ]
+    with ExportPool() as pool:
+        files = pool.export(requests)
+    return [Job(target, *pair, found.path) for pair, found in zip(pairs, files, strict=True)]
 
 
 def halves_apart(measured: Sequence[Measurement]) -> float:
