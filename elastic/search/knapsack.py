@@ -2,8 +2,8 @@
 
 Minimise Σ errors[p][x_p] so that base + Σ units[p][x_p] ≤ budget, by dynamic programming over whole
 units of time (as SPDY does, arXiv 2201.13096). One table gives the optimum for every smaller budget
-too. What the full latency law adds, its cache spill and interval, is no sum: the additive budget is
-tightened until :meth:`CostTable.upper` of what it decodes fits.
+too. What the full latency law adds, the regimes of the weights and the interval, is no sum: the
+additive budget is tightened until :meth:`CostTable.upper` of what it decodes fits.
 """
 
 from __future__ import annotations
