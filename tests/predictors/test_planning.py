@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy.architecture import Attention, uniform
 from deploy.costs import macs
 from deploy.workload import Workload
 from devices.errors import UsageError
-from predictors.planning import d_optimal, plan
+from predictors.planning import DETERMINED, d_optimal, plan, typical
 from predictors.predictor import LatencyPredictor
 
 WORKLOAD = Workload(1, 64)
@@ -83,3 +84,26 @@ def test_d_optimal_encoders_predict_better_than_random_ones(device, encoders) ->
             exact = np.array([machine.exact(a, WORKLOAD) for a in pool])
             errors.append(np.abs(predictor.predict(pool, [WORKLOAD] * 200) / exact - 1).mean())
     assert np.mean(planned) < np.mean(random)
+
+
+def test_rows_unlike_the_others_are_not_typical() -> None:
+    rows = np.random.default_rng(0).uniform(0.9, 1.1, (100, 4))
+    rows[3] = (0.0, 0.0, 0.0, 1.0)
+    near = typical(rows)
+    assert not near[3]
+    assert near.sum() > 90
+
+
+def test_an_encoder_unlike_the_others_is_measured_only_at_the_ends(encoders) -> None:
+    odd = uniform(4, 512, 8, 16).with_operators([Attention(8, 64)] * 4)
+    pool = [*encoders(0, 200), odd]
+    for n in (8, DETERMINED, 40):
+        assert 200 not in plan(pool, WORKLOAD, n, "fp32", 0)
+
+
+def test_what_is_measured_beyond_the_determining_encoders_is_drawn(encoders) -> None:
+    pool = encoders(0, 200)
+    short, long = (plan(pool, WORKLOAD, n, "fp32", 0) for n in (DETERMINED, 40))
+    assert long[:DETERMINED] == short
+    assert len(set(long)) == 40
+    assert plan(pool, WORKLOAD, 40, "fp32", 1)[DETERMINED:] != long[DETERMINED:]
