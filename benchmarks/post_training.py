@@ -9,7 +9,8 @@ set beside them; `trec`: the same shape on TREC; `albert`: a real pre-trained AL
 of which calibrate and half are reported on. Each is cut to 1.5, 2 and 3 times less measured onnxruntime
 latency by every method of benchmarks/methods.py, with as many seeds (of the calibration texts) as asked
 for. A method whose network misses its budget, or leaves more than 3 % of it, is asked for another, five
-times at most. With --distil the networks of those speed-ups are distilled for one epoch and scored again. Prints PASS or MISS per target:
+times at most. With --distil the networks of those speed-ups are distilled for one epoch and scored
+again. Prints PASS or MISS per target:
 
 - at 2x at most 1.5 points below dense on SST-2, and 2 on ALBERT;
 - at 2x and 3x at most half the KL to dense of the best rival, and no lower score, as far as so many
@@ -111,7 +112,7 @@ class Bench:
         return profile.predictor.table(self.space.base, self.space.choices, self.workload)
 
     def run(self, seed: int) -> list[dict[str, Any]]:
-        """Every method at every budget, with one draw of calibration texts; a row is kept as it is done."""
+        """Every method at every budget, with one draw of calibration texts; each row is kept at once."""
         path = self.out / f"seed-{seed}.json"
         rows = read_rows(path) if path.exists() else []
         done = {(row["method"], row["asked"], "distilled" in row) for row in rows}
