@@ -13,7 +13,6 @@ from predictors.regression import LEAST_SIGMA
 
 CLEARLY = 0.1  # share of the simpler model's held-out error that a refinement must save
 SURELY = 1.5  # standard errors that this saving must exceed: the best of many may win by chance
-WIDENING = 2.0  # for the largest residual, where the rows are too few for the wanted quantile
 LEAST_RATIO = 1e-3  # of predicted to measured; bounds log residuals where a refit predicts nothing
 
 
@@ -64,8 +63,16 @@ def conformal_spread(errors: Array, leverages: Array, coverage: float) -> float:
     The scores are the held-out residuals over their standard deviation √(1 + h/(1−h)) = 1/√(1−h),
     where h is the leverage of the row that was left out; their quantile of rank ⌈(n+1)·coverage⌉ holds a
     new score with that probability (split conformal, Lei et al. 2018, arXiv 1604.04173, on jackknife
-    residuals). Where the rank exceeds n, the largest is doubled.
+    residuals).
+
+    Where that would be the largest of so few scores, or beyond it, their mean tells more than the one
+    that is worst: the quantile of a new score is that of an exponential law, the heavy tail of timings,
+    whose mean is known from n/2 scores, m (n/2) ((1 − coverage)^(−2/n) − 1). Half, because residuals that
+    were held out of nearly the same fits are not independent.
     """
     scores = np.sort(np.abs(errors) * np.sqrt(np.maximum(0.0, 1 - leverages)))
     rank = math.ceil((len(scores) + 1) * coverage)
-    return float(scores[rank - 1] if rank <= len(scores) else WIDENING * scores[-1])
+    if rank < len(scores):
+        return float(scores[rank - 1])
+    half = len(scores) / 2
+    return float(scores.mean() * half * ((1 - coverage) ** (-1 / half) - 1))

@@ -10,13 +10,19 @@ def test_spread_is_the_finite_sample_quantile() -> None:
     assert conformal_spread(residuals, np.zeros(19), 0.5) == pytest.approx(0.10)
 
 
-def test_spread_doubles_the_largest_where_rows_are_too_few() -> None:
-    assert conformal_spread(np.array([0.01, -0.03, 0.02, 0.01]), np.zeros(4), 0.9) == 0.06
+@pytest.mark.parametrize("n", [8, 12, 16])
+def test_spread_of_few_rows_holds_new_residuals_and_is_narrower_than_the_largest_promises(
+    n: int,
+) -> None:
+    rng = np.random.default_rng(0)
+    draws = np.abs(rng.laplace(scale=0.02, size=(2_000, n + 1)))
+    spreads = np.array([conformal_spread(row[:n], np.zeros(n), 0.9) for row in draws])
+    assert 0.9 <= (draws[:, n] <= spreads).mean() <= 0.95
 
 
 def test_residuals_count_less_where_the_left_out_row_had_leverage() -> None:
-    residuals = np.full(9, 0.1)
-    assert conformal_spread(residuals, np.full(9, 0.75), 0.9) == pytest.approx(0.05)
+    residuals = np.full(29, 0.1)
+    assert conformal_spread(residuals, np.full(29, 0.75), 0.9) == pytest.approx(0.05)
 
 
 def test_a_refinement_has_to_beat_chance_and_the_noise_of_a_measurement() -> None:
