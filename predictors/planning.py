@@ -92,7 +92,11 @@ def plan(
     work = [macs(*pairs[i]) for i in distinct]
     ends = list(dict.fromkeys((int(np.argmin(work)), int(np.argmax(work)))))
     rows = relative_rows([pairs[i] for i in distinct], precision)
-    near = typical(rows)
+    near = np.zeros(len(rows), dtype=bool)
+    for workload in {workload for _, workload in pairs}:
+        # A corner of the grid of workloads is unlike the rest of it, and asked for like the rest.
+        alike = np.array([pairs[i][1] == workload for i in distinct])
+        near[alike] = typical(rows[alike])
     near[ends] = True
     places = np.flatnonzero(near) if near.sum() >= n else np.arange(len(rows))
     first = np.searchsorted(places, ends).tolist()

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.architecture import FeedForward, uniform
-from deploy.costs import macs
+from deploy.costs import macs, weight_bytes
 from deploy.workload import Workload
 from devices.errors import UsageError
 from predictors.planning import DETERMINED, d_optimal, plan, typical
@@ -107,3 +107,14 @@ def test_what_is_measured_beyond_the_determining_encoders_is_drawn(encoders) -> 
     assert long[:DETERMINED] == short
     assert len(set(long)) == 40
     assert plan(pool, WORKLOAD, 40, "fp32", 1)[DETERMINED:] != long[DETERMINED:]
+
+
+def test_a_large_encoder_at_a_small_workload_is_measured_where_both_are_asked_for(encoders) -> None:
+    grid = [Workload(batch, length) for batch in (1, 4, 8) for length in (16, 64, 128, 384)]
+    pairs = [(encoder, workload) for encoder in encoders(0, 40) for workload in grid]
+    architectures, workloads = [a for a, _ in pairs], [w for _, w in pairs]
+    reading = [weight_bytes(*pair, "fp32") for pair in pairs]
+    for seed in range(3):
+        chosen = plan(architectures, workloads, 24, "fp32", seed)
+        small = [reading[i] for i in chosen if workloads[i].tokens == 16]
+        assert max(small) > max(reading) / 2
