@@ -29,8 +29,9 @@ from elastic.importance import IMPORTANCES
 from elastic.masks import gathering
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import Judge
-from elastic.search.knapsack import cheapest, decode
+from elastic.search.knapsack import cheapest
 from elastic.search.sensitivity import Divergence, module_errors
 from elastic.space import Chain, Choice, SearchSpace, size_of
 from elastic.tensors import tensors
@@ -119,7 +120,7 @@ def make_methods(
 
 def by_errors(errors: Errors) -> Choose:
     def choose(table: CostTable, ms: float) -> Choice:
-        found = decode(errors, table, ms)
+        found = Feasible(Limit(table, ms)).decode(errors)
         return tuple(map(int, cheapest(table) if found is None else found))
 
     return choose

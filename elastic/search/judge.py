@@ -20,7 +20,9 @@ from functools import cache
 
 import numpy as np
 
-from elastic.search.knapsack import Choice, Errors, cheapest, decode
+from elastic.search.feasible import Feasible, Limit
+from elastic.search.knapsack import Errors, cheapest
+from elastic.space import Choice
 from predictors.cost_table import CostTable
 
 POWERS = (1.0, 0.5, 0.25)
@@ -58,12 +60,13 @@ class Judge:
 def proposals(errors: Errors, table: CostTable, budget_ms: float) -> Iterator[Choice]:
     """Choices that fit: of every power at full depth, and of every smaller depth down to the one at which
     nothing else has to be cut."""
+    feasible = Feasible(Limit(table, budget_ms))
     for power in POWERS:
-        choice = decode([row**power for row in errors], table, budget_ms)
+        choice = feasible.decode([row**power for row in errors])
         if choice is not None:
             yield choice
     for depth in range(len(errors) - 1, 0, -1):
-        choice = decode(truncated(errors, table, depth), table, budget_ms)
+        choice = feasible.decode(truncated(errors, table, depth))
         if choice is not None:
             yield choice
             if not any(choice[:depth]):  # choice 0 is dense

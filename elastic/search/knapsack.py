@@ -1,23 +1,29 @@
 """The exact optimum of additive errors under an additive budget: multiple-choice knapsack.
 
-Minimise Σ errors[p][x_p] so that base + Σ units[p][x_p] ≤ budget, by dynamic programming over whole
-units of time (as SPDY does, arXiv 2201.13096). One table gives the optimum for every smaller budget
-too. What the full latency law adds, the regimes of the weights and the interval, is no sum: the
-additive budget is tightened until :meth:`CostTable.upper` of what it decodes fits.
+Minimise Σ errors[p][x_p] so that Σ units[p][x_p] ≤ budget, by dynamic programming over whole units (as
+SPDY does, arXiv 2201.13096). One table gives the optimum for every smaller budget too, and the second
+best, the third, and so on. What the full latency law adds, the regimes of the weights and the interval,
+is no sum: see elastic.search.feasible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 from devices.errors import UsageError
+from elastic.space import Choice
 from predictors.cost_table import CostTable
 
-Errors = Sequence[np.ndarray[Any, Any]]
-Choice = tuple[int, ...]
+Array = np.ndarray[Any, Any]
+Errors = Sequence[Array]
+State = tuple[float, int, int, float, int, Choice]
+"""A partial choice: its least error, positions that are left, a number, its own error, units that are
+left, and what was chosen."""
 
 
 class Knapsack:
@@ -31,63 +37,50 @@ class Knapsack:
         UsageError: errors and units are not of the same choices.
     """
 
-    def __init__(
-        self, errors: Errors, units: Sequence[np.ndarray[Any, Any]], capacity: int
-    ) -> None:
+    def __init__(self, errors: Errors, units: Sequence[Array], capacity: int) -> None:
         if [len(row) for row in errors] != [len(row) for row in units]:
             raise UsageError(
                 f"Errors of {[len(row) for row in errors]} choices per position do not go with "
                 f"costs of {[len(row) for row in units]}; make both for the same search space."
             )
-        self._units = units
-        self._taken: list[np.ndarray[Any, Any]] = []
-        least = np.zeros(capacity + 1)
-        for error, cost in zip(errors, units, strict=True):
-            least, taken = _extend(least, error, cost)
-            self._taken.append(taken)
-        self._least = least
+        self._errors = [row.tolist() for row in errors]
+        self._units = [row.tolist() for row in units]
+        self._least = [np.zeros(capacity + 1)]
+        for error, cost in zip(self._errors, self._units, strict=True):
+            self._least.append(_extend(self._least[-1], error, cost))
 
     def decode(self, budget: int) -> Choice | None:
-        """The choice of least error within ``budget`` ≤ capacity units; None where nothing fits."""
-        if budget < 0 or not np.isfinite(self._least[budget]):
-            return None
-        choice = []
-        for taken, cost in zip(reversed(self._taken), reversed(self._units), strict=True):
-            level = int(taken[budget])
-            choice.append(level)
-            budget -= int(cost[level])
-        return tuple(reversed(choice))
+        """The choice of least error within ``budget`` ≤ capacity units, the first of equals at every
+        position from the last on; None where nothing fits."""
+        return next(self.ranked(budget), None)
 
+    def least(self, budget: int) -> float:
+        """The least error within ``budget`` ≤ capacity units; infinite where nothing fits."""
+        return float(self._least[-1][budget])
 
-def decode(errors: Errors, table: CostTable, budget_ms: float) -> Choice | None:
-    """The choice of least error whose latency fits: additively, and at its interval's upper end.
+    def ranked(self, budget: int) -> Iterator[Choice]:
+        """Every choice within ``budget`` ≤ capacity units, from the least error on.
 
-    Bisects the additive budget, keeping the best choice that fits. None where not even the cheapest
-    choice does.
-    """
-    lowest, highest = _range(table)
-    highest = min(highest, table.budget_units(budget_ms) - table.base)
-    if highest < lowest:
-        return None
-    knapsack = Knapsack(errors, table.units, highest)
-
-    def fitting(units: int) -> Choice | None:
-        choice = knapsack.decode(units)
-        return choice if choice is not None and table.upper(choice) <= budget_ms else None
-
-    best = fitting(highest)
-    if best is not None:
-        return best
-    while lowest <= highest:
-        middle = (lowest + highest) // 2
-        found = fitting(middle)
-        if found is None:
-            highest = middle - 1
-        else:
-            best, lowest = found, middle + 1
-    if best is None and table.upper(cheapest(table)) <= budget_ms:
-        return cheapest(table)
-    return best
+        A* over partial choices of the last positions (Hart et al. 1968): what the others cost at least is
+        in the table, so that a choice is found at every position once.
+        """
+        if budget < 0 or not np.isfinite(self.least(budget)):
+            return
+        numbers = count()  # of equals the one that was found first
+        heap: list[State] = [(self.least(budget), len(self._units), 0, 0.0, budget, ())]
+        while heap:
+            _, position, _, error, left, chosen = heappop(heap)
+            if position == 0:
+                yield chosen
+                continue
+            rows = zip(self._errors[position - 1], self._units[position - 1], strict=True)
+            for level, (more, spent) in enumerate(rows):
+                if spent > left:
+                    continue
+                least = error + more + self._least[position - 1][left - spent]
+                if np.isfinite(least):
+                    own = (error + more, left - spent, (level, *chosen))
+                    heappush(heap, (float(least), position - 1, next(numbers), *own))
 
 
 def cheapest(table: CostTable) -> Choice:
@@ -98,31 +91,18 @@ def cheapest(table: CostTable) -> Choice:
 def front(errors: Errors, table: CostTable, points: int) -> list[Choice]:
     """The best choices at ``points`` evenly spaced additive budgets up to the dense model's, the
     smallest first and each once. The interval is not looked at."""
-    lowest, highest = _range(table)
+    lowest = sum(int(row.min()) for row in table.units)
+    highest = sum(int(row.max()) for row in table.units)
     knapsack = Knapsack(errors, table.units, highest)
     budgets = [lowest + round((highest - lowest) * i / points) for i in range(1, points + 1)]
     found = [knapsack.decode(budget) for budget in budgets]
     return list(dict.fromkeys(choice for choice in found if choice is not None))
 
 
-def _extend(
-    least: np.ndarray[Any, Any], error: np.ndarray[Any, Any], cost: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Add one position: least error and level taken at every budget; the first of equals wins."""
+def _extend(least: Array, errors: Sequence[float], units: Sequence[int]) -> Array:
+    """Least error at every budget with one more position."""
     best = np.full_like(least, np.inf)
-    taken = np.zeros(len(least), dtype=np.int32)
-    for level, (more, spent) in enumerate(zip(error, cost, strict=True)):
+    for more, spent in zip(errors, units, strict=True):
         if spent < len(least):
-            candidate = least[: len(least) - spent] + more
-            better = candidate < best[spent:]
-            best[spent:][better] = candidate[better]
-            taken[spent:][better] = level
-    return best, taken
-
-
-def _range(table: CostTable) -> tuple[int, int]:
-    """Units of the cheapest and of the most expensive choice, base apart."""
-    return (
-        sum(int(row.min()) for row in table.units),
-        sum(int(row.max()) for row in table.units),
-    )
+            np.minimum(best[spent:], least[: len(least) - spent] + more, out=best[spent:])
+    return best

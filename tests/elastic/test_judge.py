@@ -5,9 +5,10 @@ import pytest
 
 from deploy.architecture import uniform
 from deploy.workload import Workload
+from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import FEW, POWERS, Judge, proposals
-from elastic.search.knapsack import Choice, cheapest, decode
-from elastic.space import SearchSpace
+from elastic.search.knapsack import cheapest
+from elastic.space import Choice, SearchSpace
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
 
@@ -39,7 +40,7 @@ def test_the_sum_that_holds_is_found(table: CostTable, power: float) -> None:
     found = judge.decode(table, half(table))
     assert found is not None
     assert table.upper(found) <= half(table)
-    alone = [decode([row**p for row in ERRORS], table, half(table)) for p in POWERS]
+    alone = [Feasible(Limit(table, half(table))).decode([row**p for row in ERRORS]) for p in POWERS]
     assert judge.error(found) <= min(total(choice, power) for choice in alone if choice)
 
 
@@ -83,7 +84,7 @@ def test_a_few_texts_choose_who_is_judged_on_all(table: CostTable) -> None:
 def test_smaller_powers_cut_fewer_sub_layers(table: CostTable) -> None:
     cut = []
     for power in POWERS:
-        choice = decode([row**power for row in ERRORS], table, half(table))
+        choice = Feasible(Limit(table, half(table))).decode([row**power for row in ERRORS])
         assert choice is not None
         cut.append(np.count_nonzero(choice))
     assert cut == sorted(cut, reverse=True)
