@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from elastic.search.gibbs import Gibbs
 from elastic.search.knapsack import Array, Errors, Knapsack, cheapest
 from elastic.space import Choice
 from predictors.cost_table import CostTable
@@ -66,6 +67,20 @@ class Feasible:
         knapsack, budget = found
         yield from (choice for choice in knapsack.ranked(budget) if self._fit(choice))
 
+    def sample(self, log_weights: Sequence[Array], rng: np.random.Generator) -> Choice | None:
+        """A choice drawn with the product of its weights, given that it fits; None where none is found.
+
+        What the full law finds too slow is drawn again, from a budget that is a hundredth less.
+        """
+        weights = np.full(len(self._limits), 1 / len(self._limits))
+        units, capacity = self._surrogate(weights)
+        gibbs = Gibbs(log_weights, units, capacity)
+        while (choice := gibbs.sample(rng, capacity)) is not None:
+            if self._fit(choice):
+                return choice
+            capacity -= max(1, capacity // 100)
+        return None
+
     def _fit(self, choice: Choice) -> bool:
         return bool(self.fits(np.array([choice]))[0])
 
@@ -109,7 +124,7 @@ class Feasible:
         """Units per position and what they may come to. Several limits are rounded down, so that nothing
         that keeps them all is left out."""
         if min(limit.capacity for limit in self._limits) < 0:
-            return (), -1
+            return [np.zeros(len(row), int) for row in self._limits[0].table.units], -1
         if len(self._limits) == 1:
             [limit] = self._limits
             return limit.table.units, limit.capacity

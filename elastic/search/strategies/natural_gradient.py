@@ -1,0 +1,236 @@
+"""Feasible-set natural gradient: few evaluations, all of networks that keep their budget.
+
+The search distribution is q(x) ∝ exp(−f(x)) over the choices that keep a budget, where f is the loss as
+features of a choice tell it: φ(x), one-hot of every level but the dense one, and their products,
+
+    f(x) = cᵀφ(x) + φ(x)ᵀBφ(x).                                                             (1)
+
+With ∇E[loss] = −Cov(features, loss) and Fisher information F = Cov(features, features), the natural
+gradient F⁻¹∇E[loss] is the regression of the losses on the features (Amari 1998), so that a step is a
+regression of every loss told so far; with Gaussian priors it is the posterior (the Bayesian learning
+rule, Khan & Rue 2021, arXiv 2107.04562). To draw from q is to draw f from that and to minimise it under
+the budget (Thompson 1933). φ and the loss know of no device: one posterior serves all budgets.
+
+Priors: c ~ N(m, D), where m is what single cuts cost, and B such that φᵀBφ has covariance κ (φᵀDφ')²:
+
+    Cov(f(x), f(x')) = k + κ k²,  k = φ(x)ᵀDφ(x'),                                          (2)
+
+with a noise of s·y·exp(d/4) on a loss y that lies d standard deviations above the least: small losses
+decide, and no sum holds far from them. How m is flattened, how far it is trusted (D), κ and s is what the
+evidence tells (MacKay 1992), again after every few losses. A posterior draw is a prior draw corrected by
+what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09309):
+
+    c + DΦᵀα,  B + κ DΦᵀ diag(α) ΦD,  α = (K + N)⁻¹ (y − f(X) − ε).                         (3)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cho_solve, solve_triangular
+
+from elastic.search.feasible import Feasible
+from elastic.search.knapsack import Array, Errors
+from elastic.search.strategies.strategy import LEAST, Strategy
+from elastic.space import Choice
+
+FLATNESS = (0.0, 0.5, 1.0)  # of the prior mean: of logarithms towards their mean
+TRUST = (0.3, 0.8, 2.0)  # standard deviation of a coefficient over its prior mean
+PAIRS = (
+    0.0,
+    0.3,
+    1.0,
+)  # standard deviation of what pairs add over that of the sum, at a usual choice
+NOISE = (0.03, 0.1)  # of a loss, relative
+FIRST = (0.0, 0.8, 0.0, 0.0)  # of these before anything was told
+AGAIN = 5  # losses after which the evidence is asked again
+LOCAL_FROM = 8  # losses from which nearness to the least counts
+FAREST = 20.0  # standard deviations, so that no loss is without any weight
+GLOBAL = 0.5  # share of draws that are minimised over all choices
+DECODED = 30  # best under the sum, of which the pairs choose one
+LOOKED_AT = 300  # choices at most, to find those that were not told
+SMALLEST = 1e-3  # loss over their mean that is told apart from none
+INCUMBENTS = 3  # whose neighbours local draws are minimised over
+BLOCK = 64  # neighbours that are checked against a budget at once
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """The prior: mean [p] and variance [p] of c, κ of (2), and the relative noise of a loss."""
+
+    mean: Array
+    variance: Array
+    pairs: float
+    noise: float
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """A function (1): ``linear`` [p], ``products`` [p, p]."""
+
+    linear: Array
+    products: Array
+
+    def __call__(self, features: Array) -> Array:
+        """[n, p] -> [n]."""
+        found: Array = features @ self.linear + np.einsum(
+            "ni,ij,nj->n", features, self.products, features, optimize=True
+        )
+        return found
+
+
+class Posterior:
+    """Of f, given a belief and losses [n] of choices with features [n, p]."""
+
+    def __init__(self, belief: Belief, features: Array, losses: Array) -> None:
+        self._belief, self._features, self._losses = belief, features, losses
+        far = np.zeros(len(losses))
+        if len(losses) > LOCAL_FROM:
+            far = (losses - losses.min()) / max(LEAST, float(losses.std()))
+        floor = SMALLEST * losses.mean() if len(losses) else 0.0
+        self._noise = belief.noise * np.maximum(losses, floor) * np.exp(np.minimum(far, FAREST) / 4)
+        self._gain = features * belief.variance
+        alike = self._gain @ features.T
+        covariance = alike + belief.pairs * np.square(alike) + np.diag(np.square(self._noise))
+        self._root = np.linalg.cholesky(covariance) if len(losses) else covariance
+
+    @property
+    def evidence(self) -> float:
+        """Logarithm of the probability of the losses, but for a constant."""
+        missed = self._losses - self._features @ self._belief.mean
+        apart = solve_triangular(self._root, missed, lower=True)
+        return float(-0.5 * apart @ apart - np.log(np.diag(self._root)).sum())
+
+    def draw(self, rng: np.random.Generator) -> Draw:
+        """A function of the posterior, by (3)."""
+        belief, spread = self._belief, np.sqrt(self._belief.variance)
+        linear = belief.mean + spread * rng.standard_normal(len(spread))
+        square = rng.standard_normal((len(spread), len(spread)))
+        products = math.sqrt(belief.pairs) * np.outer(spread, spread) * (square + square.T) / 2
+        if not len(self._losses):
+            return Draw(linear, products)
+        noise = self._noise * rng.standard_normal(len(self._noise))
+        missed = self._losses - Draw(linear, products)(self._features) - noise
+        weights = cho_solve((self._root, True), missed)
+        more = belief.pairs * (self._gain.T * weights) @ self._gain
+        return Draw(linear + self._gain.T @ weights, products + more)
+
+
+class NaturalGradient(Strategy):
+    """Global draws, minimised over all that keeps the budget, and local ones around the best."""
+
+    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
+        super().__init__(errors, budgets, seed=seed)
+        self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
+        self._hyper, self._asked = FIRST, -AGAIN
+
+    def ask(self, budget: int = 0) -> Choice | None:
+        incumbents = self.best(budget, INCUMBENTS)
+        if not incumbents and not self._losses:
+            return self._budgets[budget].decode(self._errors)
+        draw = self._posterior().draw(self._rng)
+        if not incumbents or self._rng.random() < GLOBAL:
+            found = self._anywhere(draw, budget)
+            if found is not None or not incumbents:
+                return found
+        around = incumbents[int(self._rng.integers(len(incumbents)))]
+        return self._near(draw, budget, around) or self._anywhere(draw, budget)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | {"hyper": list(self._hyper), "asked": self._asked}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        self._hyper, self._asked = tuple(state["hyper"]), state["asked"]
+
+    def _anywhere(self, draw: Draw, budget: int) -> Choice | None:
+        """Of the best under the sum that were not told yet, the best with the pairs."""
+        ranked = islice(self._budgets[budget].ranked(self._rows(draw.linear)), LOOKED_AT)
+        found = list(islice((choice for choice in ranked if choice not in self._losses), DECODED))
+        if not found:
+            return None
+        return found[int(np.argmin(draw(self._features(found))))]
+
+    def _near(self, draw: Draw, budget: int, around: Choice) -> Choice | None:
+        """The best of what keeps the budget, was not told yet, and differs at one or two positions."""
+        changes, gains = self._gains(draw, around)
+        order = np.argsort(gains, axis=None, kind="stable")
+        order = order[: np.isfinite(gains).sum()]
+        for at in range(0, len(order), BLOCK):
+            some = np.unravel_index(order[at : at + BLOCK], gains.shape)
+            found = np.tile(around, (len(some[0]), 1))
+            for which in some:
+                position, level = changes[which].T
+                found[np.arange(len(found)), position] = level
+            fits = self._budgets[budget].fits(found)
+            for choice in map(tuple, found[fits].tolist()):
+                if choice not in self._losses:
+                    return choice
+        return None
+
+    def _gains(self, draw: Draw, around: Choice) -> tuple[Array, Array]:
+        """Changes (position, level) [n, 2], and what each pair adds to f [n, n]: each pair once, a change
+        alone on the diagonal, infinity where two change one position."""
+        changes = np.array(
+            [
+                (p, k)
+                for p, row in enumerate(self._errors)
+                for k in range(len(row))
+                if k != around[p]
+            ]
+        )
+        whole = self._features([around])[0]
+        others = np.tile(around, (len(changes), 1))
+        others[np.arange(len(changes)), changes[:, 0]] = changes[:, 1]
+        apart = self._features(others) - whole
+        crossed = apart @ draw.products @ apart.T
+        alone = apart @ (draw.linear + 2 * draw.products @ whole) + np.diag(crossed)
+        gains = alone[:, None] + alone + 2 * crossed
+        gains[np.tri(len(gains), k=-1, dtype=bool)] = np.inf
+        gains[changes[:, None, 0] == changes[:, 0]] = np.inf
+        np.fill_diagonal(gains, alone)
+        return changes, gains
+
+    def _posterior(self) -> Posterior:
+        known = self._known()
+        features = self._features(known)
+        losses = np.maximum([self._losses[choice] for choice in known], LEAST)
+        if len(known) >= max(1, self._asked + AGAIN):
+            hypers = product(FLATNESS, TRUST, PAIRS, NOISE)
+            self._hyper = max(
+                hypers,
+                key=lambda some: (
+                    Posterior(self._belief(some, features, losses), features, losses).evidence
+                ),
+            )
+            self._asked = len(known)
+        return Posterior(self._belief(self._hyper, features, losses), features, losses)
+
+    def _belief(self, hyper: Sequence[float], features: Array, losses: Array) -> Belief:
+        flatness, trust, pairs, noise = hyper
+        errors = np.concatenate([row[1:] for row in self._errors])
+        mean: Array = errors ** (1 - flatness) * errors.mean() ** flatness
+        if len(losses):  # one factor for all: of least relative error
+            relative = features @ mean / losses
+            mean = mean * max(LEAST, relative.sum() / max(LEAST, relative @ relative))
+        variance = np.square(trust * mean)
+        usual = float((features @ variance).mean()) if len(losses) else 1.0
+        return Belief(mean, variance, pairs**2 / max(LEAST**2, usual), max(noise, LEAST))
+
+    def _features(self, choices: Sequence[Sequence[int]] | Array) -> Array:
+        """φ [n, p]."""
+        found = np.zeros((len(choices), int(self._ends[-1])))
+        for start, levels in zip(self._ends, np.array(choices, dtype=int).T, strict=False):
+            rows = np.flatnonzero(levels)
+            found[rows, start + levels[rows] - 1] = 1.0
+        return found
+
+    def _rows(self, coefficients: Array) -> Errors:
+        """Coefficients [p] as errors per position, with the dense choice's; what is cut never helps."""
+        parts = np.split(np.maximum(coefficients, 0.0), self._ends[1:-1])
+        return [np.append(0.0, part) for part in parts]

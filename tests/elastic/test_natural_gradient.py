@@ -1,0 +1,112 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from elastic.search.strategies.natural_gradient import Belief, Draw, NaturalGradient, Posterior
+
+LEVELS = 4
+
+
+class Fitting:
+    """A budget over a small space that can be enumerated; each level down saves a unit."""
+
+    def __init__(self, positions: int, saved: int) -> None:
+        self.saved = saved
+        self.every = np.array(list(itertools.product(range(LEVELS), repeat=positions)))
+
+    def fits(self, choices):
+        return choices.sum(1) >= self.saved
+
+    def ranked(self, errors):
+        inside = self.every[self.fits(self.every)]
+        sums = sum(row[part] for row, part in zip(errors, inside.T, strict=True))
+        yield from map(tuple, inside[np.argsort(sums, kind="stable")].tolist())
+
+    def decode(self, errors):
+        return next(self.ranked(errors), None)
+
+
+def world(seed: int, positions: int = 6):
+    """A true loss with pairs, and its optimum under a budget."""
+    rng = np.random.default_rng(seed)
+    worth = [np.append(0.0, np.cumsum(rng.exponential(size=LEVELS - 1))) for _ in range(positions)]
+    pairs = np.triu(rng.exponential(0.15, size=(positions, positions)), 1)
+    budget = Fitting(positions, 2 * positions)
+
+    def loss(choice) -> float:
+        alone = np.array([row[k] for row, k in zip(worth, choice, strict=True)])
+        return float(alone.sum() + alone @ pairs @ alone)
+
+    inside = budget.every[budget.fits(budget.every)]
+    return worth, budget, loss, min(map(loss, inside.tolist()))
+
+
+def regret(prior, budget, loss, least, seed: int, evaluations: int) -> float:
+    strategy = NaturalGradient(prior, [budget], seed=seed)
+    for _ in range(evaluations):
+        choice = strategy.ask()
+        strategy.tell(choice, loss(choice))
+    return loss(strategy.best()[0]) / least - 1
+
+
+def test_draws_given_losses_go_through_them_and_spread_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    features = (rng.random((12, 5)) < 0.5).astype(float)
+    features[:, 0] = 1.0
+    truth = Draw(rng.exponential(size=5), 0.2 * np.ones((5, 5)))
+    belief = Belief(np.ones(5), np.ones(5), 0.1, 1e-3)
+    told, rest = features[:8], features[8:]
+    posterior = Posterior(belief, told, truth(told))
+    draws = [posterior.draw(rng) for _ in range(200)]
+    assert np.abs([draw(told) / truth(told) - 1 for draw in draws]).max() < 0.02
+    spread = np.std([draw(rest) for draw in draws], axis=0)
+    assert spread.max() > 0.05
+
+
+def test_draws_have_the_covariance_of_the_prior() -> None:
+    rng = np.random.default_rng(1)
+    features = (rng.random((4, 6)) < 0.6).astype(float)
+    variance = rng.exponential(size=6)
+    belief = Belief(np.zeros(6), variance, 0.3, 0.1)
+    posterior = Posterior(belief, np.zeros((0, 6)), np.zeros(0))
+    found = np.cov(np.array([posterior.draw(rng)(features) for _ in range(20_000)]).T)
+    alike = (features * variance) @ features.T
+    assert found == pytest.approx(alike + 0.3 * alike**2, abs=0.1 * found.max())
+
+
+def test_the_evidence_prefers_the_prior_that_made_the_losses() -> None:
+    rng = np.random.default_rng(2)
+    features = (rng.random((30, 8)) < 0.5).astype(float)
+    mean = rng.exponential(size=8)
+    losses = features @ mean + 0.1
+    right, wrong = (Belief(m, 0.1 * m**2, 0.0, 0.03) for m in (mean, mean[::-1]))
+    one, other = (Posterior(belief, features, losses).evidence for belief in (right, wrong))
+    assert one > other
+
+
+@pytest.mark.parametrize("prior", ["good", "flat", "misleading"])
+def test_it_finds_nearly_the_best_of_thousands_in_sixty(prior) -> None:
+    regrets = []
+    for seed in range(4):
+        worth, budget, loss, least = world(seed)
+        flat = [np.append(0.0, np.ones(LEVELS - 1)) for _ in worth]
+        given = {"good": worth, "flat": flat, "misleading": worth[::-1]}[prior]
+        regrets.append(regret(given, budget, loss, least, seed, 60))
+    assert np.mean(regrets) < 0.02
+
+
+def test_the_first_choice_is_what_the_prior_decodes() -> None:
+    worth, budget, _, _ = world(0)
+    assert NaturalGradient(worth, [budget], seed=0).ask() == budget.decode(worth)
+
+
+def test_when_all_are_told_nothing_is_left() -> None:
+    worth, budget, loss, least = world(0, positions=2)
+    strategy = NaturalGradient(worth, [budget], seed=0)
+    told = 0
+    while (choice := strategy.ask()) is not None:
+        strategy.tell(choice, loss(choice))
+        told += 1
+    assert told == budget.fits(budget.every).sum()
+    assert loss(strategy.best()[0]) == least
