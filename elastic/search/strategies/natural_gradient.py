@@ -47,9 +47,14 @@ PAIRS = (
     1.0,
 )  # standard deviation of what pairs add over that of the sum, at a usual choice
 NOISE = (0.03, 0.1)  # of a loss, relative
-FIRST = (0.0, 0.8, 0.0, 0.0)  # of these before anything was told
-AGAIN = 5  # losses after which the evidence is asked again
-LOCAL_FROM = 8  # losses from which nearness to the least counts
+FIRST = (0.0, 0.3, 0.3, 0.03)  # of these, until so much was told that the evidence says anything
+ENOUGH = 8  # losses from which the evidence is asked, and nearness to the least counts
+AGAIN = 5  # losses after which it is asked again
+POWERS = (
+    1.0,
+    0.5,
+    0.25,
+)  # of the errors whose decodings are asked for first, see elastic.search.judge
 FAREST = 20.0  # standard deviations, so that no loss is without any weight
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 DECODED = 30  # best under the sum, of which the pairs choose one
@@ -90,7 +95,7 @@ class Posterior:
     def __init__(self, belief: Belief, features: Array, losses: Array) -> None:
         self._belief, self._features, self._losses = belief, features, losses
         far = np.zeros(len(losses))
-        if len(losses) > LOCAL_FROM:
+        if len(losses) > ENOUGH:
             far = (losses - losses.min()) / max(LEAST, float(losses.std()))
         floor = SMALLEST * losses.mean() if len(losses) else 0.0
         self._noise = belief.noise * np.maximum(losses, floor) * np.exp(np.minimum(far, FAREST) / 4)
@@ -127,12 +132,14 @@ class NaturalGradient(Strategy):
     def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
         super().__init__(errors, budgets, seed=seed)
         self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
-        self._hyper, self._asked = FIRST, -AGAIN
+        self._hyper, self._asked = FIRST, ENOUGH - AGAIN
+        self._decoded: dict[int, list[Choice]] = {}
 
     def ask(self, budget: int = 0) -> Choice | None:
+        for first in self._firsts(budget):
+            if first not in self._losses:
+                return first
         incumbents = self.best(budget, INCUMBENTS)
-        if not incumbents and not self._losses:
-            return self._budgets[budget].decode(self._errors)
         draw = self._posterior().draw(self._rng)
         if not incumbents or self._rng.random() < GLOBAL:
             found = self._anywhere(draw, budget)
@@ -147,6 +154,14 @@ class NaturalGradient(Strategy):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._hyper, self._asked = tuple(state["hyper"]), state["asked"]
+
+    def _firsts(self, budget: int) -> list[Choice]:
+        """What the prior decodes to, under sums of roots of the errors too."""
+        if budget not in self._decoded:
+            every = ([row**power for row in self._errors] for power in POWERS)
+            found = (self._budgets[budget].decode(errors) for errors in every)
+            self._decoded[budget] = [choice for choice in found if choice is not None]
+        return self._decoded[budget]
 
     def _anywhere(self, draw: Draw, budget: int) -> Choice | None:
         """Of the best under the sum that were not told yet, the best with the pairs."""
@@ -200,7 +215,7 @@ class NaturalGradient(Strategy):
         known = self._known()
         features = self._features(known)
         losses = np.maximum([self._losses[choice] for choice in known], LEAST)
-        if len(known) >= max(1, self._asked + AGAIN):
+        if len(known) >= self._asked + AGAIN:
             hypers = product(FLATNESS, TRUST, PAIRS, NOISE)
             self._hyper = max(
                 hypers,
