@@ -35,7 +35,7 @@ def budgets(table):
 
 @pytest.fixture(params=list(STRATEGIES))
 def make(request, budgets):
-    return lambda: STRATEGIES.get(request.param)(ERRORS, budgets, seed=0)
+    return lambda some=budgets: STRATEGIES.get(request.param)(ERRORS, some, seed=0)
 
 
 def loss(choice) -> float:
@@ -95,8 +95,7 @@ def test_same_seed_same_choices(make) -> None:
     assert run(make(), 15) == run(make(), 15)
 
 
-def test_a_budget_below_everything_has_no_choice(make, table) -> None:
-    strategy = make()
-    strategy._budgets[0] = Feasible(Limit(table, 1e-6))
+def test_a_budget_below_everything_has_no_choice(make, budgets, table) -> None:
+    strategy = make([Feasible(Limit(table, 1e-6)), budgets[0]])
     assert strategy.ask(0) is None
     assert strategy.ask(1) is not None

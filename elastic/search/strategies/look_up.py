@@ -8,8 +8,10 @@ in the table of the dynamic programme.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
+from elastic.search.feasible import Feasible
+from elastic.search.knapsack import Errors
 from elastic.search.strategies.strategy import Strategy
 from elastic.space import Choice
 
@@ -17,10 +19,9 @@ from elastic.space import Choice
 class LookUp(Strategy):
     """The choices of least summed error, from the least on; nothing is learnt from what is told."""
 
-    _ranked: dict[int, Iterator[Choice]]
+    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
+        super().__init__(errors, budgets, seed=seed)
+        self._ranked = [budget.ranked(self._errors) for budget in budgets]
 
     def ask(self, budget: int = 0) -> Choice | None:
-        if not hasattr(self, "_ranked"):
-            self._ranked = {}
-        ranked = self._ranked.setdefault(budget, self._budgets[budget].ranked(self._errors))
-        return next((choice for choice in ranked if choice not in self._losses), None)
+        return next((c for c in self._ranked[budget] if c not in self._losses), None)
