@@ -28,6 +28,7 @@ from elastic.search.deployment import Deployment
 from elastic.search.judge import Judge
 from elastic.search.knapsack import Errors, front
 from elastic.search.loop import Cut, cut_to_budgets
+from elastic.search.losses import kept
 from elastic.search.sensitivity import Divergence, module_errors, sub_network
 from elastic.space import WIDTH_STEP, Chain, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
@@ -148,13 +149,13 @@ def make_errors(
     setting: Setting, elastic: ElasticEncoder, space: SearchSpace, database: Database
 ) -> Errors:
     """The error of every module's every choice, from texts of the search split without their labels."""
-    kept = setting.run.work / "errors.json"
-    if kept.exists():
-        return [np.asarray(row) for row in json.loads(kept.read_text())]
+    place = setting.run.work / "errors.json"
+    if place.exists():
+        return [np.asarray(row) for row in json.loads(place.read_text())]
     batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
     with progress("error of every module at every size") as advance:
         errors = module_errors(elastic, space, batches, database, progress=advance)
-    write_json(kept, [row.tolist() for row in errors])
+    write_json(place, [row.tolist() for row in errors])
     return errors
 
 
@@ -168,7 +169,10 @@ def make_judge(
     """Of choices, by ``errors`` of their modules and the divergence on the same texts."""
     batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
     apart = Divergence(elastic, batches, database)
-    return Judge(errors, lambda choice, every: apart(space.chain(choice), every))
+    joint = kept(
+        lambda choice, every: apart(space.chain(choice), every), setting.run.work / "losses.jsonl"
+    )
+    return Judge(errors, joint, seed=setting.seed, progress=progress)
 
 
 def evaluate_front(

@@ -10,26 +10,38 @@ than the cost of one. Two kinds of decodings are therefore proposed:
 - without the last sub-layers (Sajjad et al. 2020, arXiv 2004.03844), however many, the budget that is
   left spent on the others under the plain sum.
 
-Which of them holds is measured: a few texts choose those of least joint divergence, all texts the one.
+Which of them holds is measured: a few texts choose those of least joint divergence, all texts judge
+these. From there the natural gradient goes on (elastic.search.strategies.natural_gradient): it learns
+from every joint divergence, of whatever budget and device, what cuts cost together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 
 import numpy as np
 
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.knapsack import Errors, cheapest
+from elastic.search.losses import Joint
+from elastic.search.strategies.natural_gradient import NaturalGradient
 from elastic.space import Choice
 from predictors.cost_table import CostTable
 
 POWERS = (1.0, 0.5, 0.25)
 FEW = 4  # proposals that are judged on all texts
 GLANCE = 4  # every so many texts are looked at first
+EVALUATIONS = 24  # of the natural gradient, per decoding
 
-Joint = Callable[[Choice, int], float]
+Advance = Callable[[int, int], None]
+
+
+@contextmanager
+def silent(_: str) -> Iterator[Advance]:
+    """No progress."""
+    yield lambda *_: None
 
 
 class Judge:
@@ -38,23 +50,44 @@ class Judge:
     Args:
         errors: per position, of each choice by itself (elastic.search.sensitivity).
         joint: of a whole choice, measured on every so many texts.
+        evaluations: of the natural gradient, per decoding.
+        progress: called with a label, gives what is called with (done, total).
     """
 
-    def __init__(self, errors: Errors, joint: Joint) -> None:
-        self._errors = errors
+    def __init__(
+        self,
+        errors: Errors,
+        joint: Joint,
+        *,
+        evaluations: int = EVALUATIONS,
+        seed: int = 0,
+        progress: Callable[[str], AbstractContextManager[Advance]] = silent,
+    ) -> None:
+        self._errors, self._evaluations, self._progress = errors, evaluations, progress
         self._joint = cache(joint)
+        self._strategy = NaturalGradient(errors, seed=seed)
 
     def error(self, choice: Choice) -> float:
         """The joint error of ``choice`` on all texts."""
         return self._joint(choice, 1)
 
     def decode(self, table: CostTable, budget_ms: float) -> Choice | None:
-        """The choice of least joint error of those that the errors propose and whose latency fits; None
-        where not even the cheapest choice does."""
+        """The choice of least joint error of those that were looked at and whose latency fits; None where
+        not even the cheapest choice does."""
         found = list(dict.fromkeys(proposals(self._errors, table, budget_ms)))
         if len(found) > FEW:
             found = sorted(found, key=lambda choice: self._joint(choice, GLANCE))[:FEW]
-        return min(found, key=self.error, default=None)
+        for choice in found:
+            self._strategy.tell(choice, self.error(choice))
+        number = self._strategy.add(Feasible(Limit(table, budget_ms)))
+        with self._progress("searching") as advance:
+            for done in range(self._evaluations if found else 0):
+                asked = self._strategy.ask(number)
+                if asked is None:
+                    break
+                self._strategy.tell(asked, self.error(asked))
+                advance(done + 1, self._evaluations)
+        return next(iter(self._strategy.best(number)), None)
 
 
 def proposals(errors: Errors, table: CostTable, budget_ms: float) -> Iterator[Choice]:

@@ -74,7 +74,7 @@ def test_a_few_texts_choose_who_is_judged_on_all(table: CostTable) -> None:
         asked.setdefault(every, []).append(choice)
         return total(choice, 1.0)
 
-    found = Judge(ERRORS, joint).decode(table, half(table))
+    found = Judge(ERRORS, joint, evaluations=0).decode(table, half(table))
     glanced, looked = (asked[every] for every in sorted(asked, reverse=True))
     assert len(glanced) > len(looked) == FEW
     assert looked == sorted(glanced, key=lambda choice: total(choice, 1.0))[:FEW]
@@ -105,3 +105,35 @@ def test_each_choice_is_judged_once(table: CostTable) -> None:
 
 def test_a_limit_below_everything_is_answered_by_none(table: CostTable) -> None:
     assert Judge(ERRORS, lambda *_: 0.0).decode(table, 1e-6) is None
+
+
+def test_the_natural_gradient_finds_what_no_sum_proposes(table: CostTable) -> None:
+    """Cuts of neighbours cost much more together, of others what they cost alone."""
+
+    def joint(choice: Choice, _: int) -> float:
+        cut = np.array([row[level] for row, level in zip(ERRORS, choice, strict=True)])
+        return float(cut.sum() + 4 * cut[:-1] @ cut[1:])
+
+    found = {}
+    for evaluations in (0, 24):
+        judge = Judge(ERRORS, joint, evaluations=evaluations)
+        choice = judge.decode(table, half(table))
+        assert choice is not None
+        assert table.upper(choice) <= half(table)
+        found[evaluations] = judge.error(choice)
+    assert found[24] < 0.97 * found[0]
+
+
+def test_what_one_budget_taught_serves_the_next(table: CostTable) -> None:
+    asked: list[Choice] = []
+
+    def joint(choice: Choice, _: int) -> float:
+        asked.append(choice)
+        return total(choice, 1.0)
+
+    judge = Judge(ERRORS, joint)
+    for share in (1.0, 0.9, 1.0):
+        found = judge.decode(table, share * half(table))
+        inside = [choice for choice in asked if table.upper(choice) <= share * half(table)]
+        assert found is not None
+        assert judge.error(found) == min(total(choice, 1.0) for choice in inside)

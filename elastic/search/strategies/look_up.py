@@ -8,7 +8,7 @@ in the table of the dynamic programme.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from elastic.search.feasible import Feasible
 from elastic.search.knapsack import Errors
@@ -19,9 +19,13 @@ from elastic.space import Choice
 class LookUp(Strategy):
     """The choices of least summed error, from the least on; nothing is learnt from what is told."""
 
-    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
+    def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
+        self._ranked: list[Iterator[Choice]] = []
         super().__init__(errors, budgets, seed=seed)
-        self._ranked = [budget.ranked(self._errors) for budget in budgets]
+
+    def add(self, budget: Feasible) -> int:
+        self._ranked.append(budget.ranked(self._errors))
+        return super().add(budget)
 
     def ask(self, budget: int = 0) -> Choice | None:
         return next((c for c in self._ranked[budget] if c not in self._losses), None)

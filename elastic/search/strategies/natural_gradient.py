@@ -129,7 +129,7 @@ class Posterior:
 class NaturalGradient(Strategy):
     """Global draws, minimised over all that keeps the budget, and local ones around the best."""
 
-    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
+    def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
         super().__init__(errors, budgets, seed=seed)
         self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
         self._hyper, self._asked = FIRST, ENOUGH - AGAIN

@@ -41,10 +41,15 @@ ALPHA = 1.5
 class Sng(Strategy):
     """One θ per budget, uniform at first; what single cuts cost is not looked at."""
 
-    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
+    def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
+        self._thetas: list[Theta] = []
+        self._drawn: list[list[Choice]] = []
         super().__init__(errors, budgets, seed=seed)
-        self._thetas = [Theta([len(row) for row in self._errors]) for _ in budgets]
-        self._drawn: list[list[Choice]] = [[] for _ in budgets]
+
+    def add(self, budget: Feasible) -> int:
+        self._thetas.append(self._theta([len(row) for row in self._errors]))
+        self._drawn.append([])
+        return super().add(budget)
 
     def ask(self, budget: int = 0) -> Choice | None:
         """A choice drawn from θ; where its loss is known it counts for θ, and another is drawn."""
@@ -71,6 +76,9 @@ class Sng(Strategy):
             theta.restore(kept)
         self._drawn = [[tuple(choice) for choice in drawn] for drawn in state["drawn"]]
 
+    def _theta(self, sizes: Sequence[int]) -> Theta:
+        return Theta(sizes)
+
     def _update(self, budget: int) -> None:
         """A step where λ choices were drawn and all are told; those that failed are the worst."""
         drawn = self._drawn[budget]
@@ -84,10 +92,8 @@ class Sng(Strategy):
 class Asng(Sng):
     """With a step that the signal chooses."""
 
-    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
-        super().__init__(errors, budgets, seed=seed)
-        sizes = [len(row) for row in self._errors]
-        self._thetas = [AdaptiveTheta(sizes) for _ in budgets]
+    def _theta(self, sizes: Sequence[int]) -> Theta:
+        return AdaptiveTheta(sizes)
 
 
 class Theta:

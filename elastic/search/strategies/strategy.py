@@ -25,11 +25,18 @@ class Strategy(ABC):
         seed: of all that is drawn.
     """
 
-    def __init__(self, errors: Errors, budgets: Sequence[Feasible], *, seed: int) -> None:
+    def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
         self._errors: list[Array] = [np.maximum(np.asarray(row, float), LEAST) for row in errors]
-        self._budgets = list(budgets)
         self._rng = np.random.default_rng(seed)
         self._losses: dict[Choice, float] = {}
+        self._budgets: list[Feasible] = []
+        for budget in budgets:
+            self.add(budget)
+
+    def add(self, budget: Feasible) -> int:
+        """The number that a further budget is asked for by."""
+        self._budgets.append(budget)
+        return len(self._budgets) - 1
 
     @abstractmethod
     def ask(self, budget: int = 0) -> Choice | None:
