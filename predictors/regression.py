@@ -1,4 +1,4 @@
-"""Non-negative regression on relative error, robust, shrunk to a prior if any."""
+"""Non-negative regression on relative error, robust against the slow side, shrunk to a prior if any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from predictors.features import Array
 
 RIDGE = 1e-6  # on columns scaled to a largest relative value of 1; only settles ties
-WIDTH = 1.345  # standard deviations from which a residual is down-weighted
+SLOW, FAST = 0.7, 2.0  # standard deviations from which a residual is down-weighted
 LEAST_SIGMA = 1e-3  # no measurement is better than this, whatever a small fit's residuals say
 ROUNDS = 12
 SINGLY, GROUPS = 64, 16  # more rows than so many are left out in so many groups
@@ -21,8 +21,9 @@ SIGMA, PRIOR_WIDTH, PRIOR_LEAST = 0.02, 0.3, 0.01
 def fit_non_negative(features: Array, ms: Array, prior: Array | None = None) -> Array:
     """Coefficients [p] ≥ 0 of least squared relative error from ``features`` [n, p] to ``ms`` [n].
 
-    Iteratively reweighted with Huber weights (Holland & Welsch 1977), of both sides alike: what slows
-    a run down is not in the least of many visits, and what others publish errs to both sides.
+    Iteratively reweighted with Huber weights (Holland & Welsch 1977) of two widths: interference
+    only ever slows a run down, so a measurement above the fit is doubted from 0.7 standard
+    deviations, one below it from 2.
 
     Args:
         prior: coefficients [p] of a like target. They are scaled to these measurements as a whole, and
@@ -86,7 +87,8 @@ def leave_one_out(features: Array, ms: Array) -> Array:
 
 
 def _weights(residuals: Array) -> Array:
-    """Huber weights of relative residuals."""
+    """Huber weights of relative residuals; positive ones were measured slower than predicted."""
     sigma = max(1.4826 * float(np.median(np.abs(residuals))), LEAST_SIGMA)
-    weights: Array = np.minimum(1.0, WIDTH * sigma / np.maximum(np.abs(residuals), 1e-300))
+    width = np.where(residuals > 0, SLOW, FAST) * sigma
+    weights: Array = np.minimum(1.0, width / np.maximum(np.abs(residuals), 1e-300))
     return weights

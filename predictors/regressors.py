@@ -101,7 +101,7 @@ class ResidualRegressor(_Regressor):
 class StagedRegressor(_Regressor):
     """The sum over causes, with the stages after it that held-out rows ask for, and an interval.
 
-    The last stage is a factor, where held-out rows are off to one side.
+    The last stage is a factor: a fit that doubts slow rows is too low where rows err to both sides.
 
     Args:
         coverage: share of new measurements that the interval is to hold.
