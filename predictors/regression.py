@@ -1,4 +1,4 @@
-"""Non-negative regression on relative error, robust against the slow side, shrunk to a prior if any."""
+"""Non-negative regression on relative error, robust, shrunk to a prior if any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 from predictors.features import Array
 
 RIDGE = 1e-6  # on columns scaled to a largest relative value of 1; only settles ties
-SLOW, FAST = 0.7, 2.0  # standard deviations from which a residual is down-weighted
+# Standard deviations from which a residual is down-weighted: of what took longer than the fit, and less.
+Widths = tuple[float, float]
+DISTURBED: Widths = (0.7, 2.0)  # interference only ever slows a run down
+EVEN: Widths = (1.345, 1.345)  # what others published errs to both sides
 LEAST_SIGMA = 1e-3  # no measurement is better than this, whatever a small fit's residuals say
 ROUNDS = 12
 SINGLY, GROUPS = 64, 16  # more rows than so many are left out in so many groups
@@ -18,12 +21,12 @@ SINGLY, GROUPS = 64, 16  # more rows than so many are left out in so many groups
 SIGMA, PRIOR_WIDTH, PRIOR_LEAST = 0.02, 0.3, 0.01
 
 
-def fit_non_negative(features: Array, ms: Array, prior: Array | None = None) -> Array:
+def fit_non_negative(
+    features: Array, ms: Array, prior: Array | None = None, widths: Widths = DISTURBED
+) -> Array:
     """Coefficients [p] ≥ 0 of least squared relative error from ``features`` [n, p] to ``ms`` [n].
 
-    Iteratively reweighted with Huber weights (Holland & Welsch 1977) of two widths: interference
-    only ever slows a run down, so a measurement above the fit is doubted from 0.7 standard
-    deviations, one below it from 2.
+    Iteratively reweighted with Huber weights of two widths (Holland & Welsch 1977).
 
     Args:
         prior: coefficients [p] of a like target. They are scaled to these measurements as a whole, and
@@ -43,7 +46,7 @@ def fit_non_negative(features: Array, ms: Array, prior: Array | None = None) -> 
         rows = np.vstack([relative * root[:, None], np.diag(ridge)])
         target[: len(ms)] = root
         coefficients, _ = nnls(rows, target)
-        updated = _weights(1 - relative @ coefficients)
+        updated = _weights(1 - relative @ coefficients, widths)
         if np.allclose(updated, weights, atol=1e-3):
             break
         weights = updated
@@ -86,9 +89,9 @@ def leave_one_out(features: Array, ms: Array) -> Array:
     return held_out(fit, features, ms)
 
 
-def _weights(residuals: Array) -> Array:
+def _weights(residuals: Array, widths: Widths) -> Array:
     """Huber weights of relative residuals; positive ones were measured slower than predicted."""
     sigma = max(1.4826 * float(np.median(np.abs(residuals))), LEAST_SIGMA)
-    width = np.where(residuals > 0, SLOW, FAST) * sigma
+    width = np.where(residuals > 0, *widths) * sigma
     weights: Array = np.minimum(1.0, width / np.maximum(np.abs(residuals), 1e-300))
     return weights

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from predictors.conformal import HeldOut, conformal_spread
 from predictors.features import Array
 from predictors.law import LEAST_MS, LatencyLaw
-from predictors.regression import fit_non_negative, held_out
+from predictors.regression import DISTURBED, EVEN, Widths, fit_non_negative, held_out
 from predictors.trees import fit_trees
 from predictors.utilisation import fit_utilisation
 
@@ -99,9 +99,10 @@ class ResidualRegressor(_Regressor):
 
 
 class StagedRegressor(_Regressor):
-    """The sum over causes, with the stages after it that held-out rows ask for, and an interval.
+    """The sum over causes, with what held-out rows ask for, and an interval.
 
-    The last stage is a factor: a fit that doubts slow rows is too low where rows err to both sides.
+    They may ask to doubt rows of both sides alike, for stages after the sum, and at last for a factor: a
+    fit that doubts slow rows is too low where rows err to both sides.
 
     Args:
         coverage: share of new measurements that the interval is to hold.
@@ -120,10 +121,11 @@ class StagedRegressor(_Regressor):
         stages = _Stages(self.prior)
         best = stages.held_out(X, y)
         if len(y) >= LEAST_ROWS:
-            for finer in (replace(stages, utilisation=True), replace(stages, trees=True)):
-                found = finer.held_out(X, y)
+            for finer in ({"widths": EVEN}, {"utilisation": True}, {"trees": True}):
+                tried = replace(stages, **finer)
+                found = tried.held_out(X, y)
                 if found.clearly_beats(best):
-                    stages, best = finer, found
+                    stages, best = tried, found
         law = stages.fit(X, y)
         calibrated = best.calibrated()
         if calibrated.clearly_beats(best):
@@ -144,11 +146,12 @@ class _Stages:
     """Which stages are on."""
 
     prior: Array | None
+    widths: Widths = DISTURBED
     utilisation: bool = False
     trees: bool = False
 
     def fit(self, X: Array, y: Array) -> LatencyLaw:
-        law = _physics(X, y, self.prior)
+        law = _physics(X, y, self.prior, self.widths)
         if self.utilisation:
             law = _with_utilisation(law, X, y)
         return _with_trees(law, X, y) if self.trees else law
@@ -160,9 +163,9 @@ class _Stages:
         return HeldOut(held_out(fit, X, y), y)
 
 
-def _physics(X: Array, y: Array, prior: Any) -> LatencyLaw:
+def _physics(X: Array, y: Array, prior: Any, widths: Widths = DISTURBED) -> LatencyLaw:
     known = None if prior is None else np.asarray(prior, float)
-    return LatencyLaw(fit_non_negative(X, y, known), X, spread=0.0, coverage=0.9)
+    return LatencyLaw(fit_non_negative(X, y, known, widths), X, spread=0.0, coverage=0.9)
 
 
 def _with_utilisation(law: LatencyLaw, X: Array, y: Array) -> LatencyLaw:
