@@ -101,8 +101,8 @@ class ResidualRegressor(_Regressor):
 class StagedRegressor(_Regressor):
     """The sum over causes, with what held-out rows ask for, and an interval.
 
-    They may ask to doubt rows of both sides alike, for stages after the sum, and at last for a factor: a
-    fit that doubts slow rows is too low where rows err to both sides.
+    They may ask for one of these: that rows of both sides are doubted alike, a utilisation, trees. At last
+    for a factor, since a fit that doubts slow rows is too low where rows err to both sides.
 
     Args:
         coverage: share of new measurements that the interval is to hold.
@@ -121,11 +121,14 @@ class StagedRegressor(_Regressor):
         stages = _Stages(self.prior)
         best = stages.held_out(X, y)
         if len(y) >= LEAST_ROWS:
-            for finer in ({"widths": EVEN}, {"utilisation": True}, {"trees": True}):
-                tried = replace(stages, **finer)
-                found = tried.held_out(X, y)
+            for finer in (
+                replace(stages, widths=EVEN),
+                replace(stages, utilisation=True),
+                replace(stages, trees=True),
+            ):
+                found = finer.held_out(X, y)
                 if found.clearly_beats(best):
-                    stages, best = tried, found
+                    stages, best = finer, found
         law = stages.fit(X, y)
         calibrated = best.calibrated()
         if calibrated.clearly_beats(best):

@@ -91,3 +91,13 @@ def test_intervals_hold_what_they_say() -> None:
         measured = noisy(asked @ TRUTH, 100 + seed)
         held.append(((lower <= measured) & (measured <= upper)).mean())
     assert 0.75 < np.mean(held) < 0.93
+
+
+def test_rows_that_err_to_both_sides_are_doubted_alike() -> None:
+    rng = np.random.default_rng(0)
+    rows, asked = rows_of(60, 0), rows_of(50, 9)
+    off = np.where(rng.random(60) < 0.4, rng.choice([0.7, 0.8, 1.25, 1.4], 60), 1.0)
+    ms = noisy(rows @ TRUTH, 0) * off
+    found, alone = StagedRegressor().fit(rows, ms), PhysicsRegressor().fit(rows, ms)
+    ours, theirs = (np.abs(m.predict(asked) / (asked @ TRUTH) - 1).mean() for m in (found, alone))
+    assert ours < 0.7 * theirs
