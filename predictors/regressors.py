@@ -101,8 +101,8 @@ class ResidualRegressor(_Regressor):
 class StagedRegressor(_Regressor):
     """The sum over causes, with what held-out rows ask for, and an interval.
 
-    They may ask for one of these: that rows of both sides are doubted alike, a utilisation, trees. At last
-    for a factor, since a fit that doubts slow rows is too low where rows err to both sides.
+    They may ask for one of these: that rows of both sides are doubted alike, a utilisation, trees. At
+    last for a factor, since a fit that doubts slow rows is too low where rows err to both sides.
 
     Args:
         coverage: share of new measurements that the interval is to hold.
