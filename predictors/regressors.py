@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from predictors.conformal import HeldOut, conformal_spread
 from predictors.features import Array
 from predictors.law import LEAST_MS, LatencyLaw
-from predictors.regression import DISTURBED, EVEN, Widths, fit_non_negative, held_out
+from predictors.regression import DISTURBED, EVEN, Widths, fit_averaged, held_out
 from predictors.trees import fit_trees
 from predictors.utilisation import fit_utilisation
 
@@ -168,7 +168,7 @@ class _Stages:
 
 def _physics(X: Array, y: Array, prior: Any, widths: Widths = DISTURBED) -> LatencyLaw:
     known = None if prior is None else np.asarray(prior, float)
-    return LatencyLaw(fit_non_negative(X, y, known, widths), X, spread=0.0, coverage=0.9)
+    return LatencyLaw(fit_averaged(X, y, known, widths), X, spread=0.0, coverage=0.9)
 
 
 def _with_utilisation(law: LatencyLaw, X: Array, y: Array) -> LatencyLaw:

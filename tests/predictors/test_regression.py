@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictors.regression import fit_non_negative, leave_one_out
+from predictors.regression import fit_averaged, fit_non_negative, leave_one_out
 
 
 def problem(seed: int, n: int = 30) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,3 +67,26 @@ def test_leave_one_out_does_not_see_the_row_it_predicts() -> None:
     changed[3] *= 5
     assert leave_one_out(features, changed)[3] == before[3]
     assert before == pytest.approx(ms, rel=1e-3)
+
+
+def test_averaged_fits_are_nearer_the_truth_where_causes_are_alike() -> None:
+    errors = {fit_averaged: [], fit_non_negative: []}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        causes = rng.exponential(size=(66, 1)) + 0.3 * rng.exponential(size=(66, 12))
+        truth = rng.exponential(size=12) * (rng.random(12) < 0.6)
+        ms = causes[:16] @ truth * np.exp(rng.normal(0, 0.05, 16))
+        for fit, found in errors.items():
+            found.append(
+                np.abs(causes[16:] @ fit(causes[:16], ms) / (causes[16:] @ truth) - 1).mean()
+            )
+    averaged, single = (np.mean(found) for found in errors.values())
+    assert averaged < 0.95 * single
+
+
+@pytest.mark.parametrize("n", [8, 12, 65])
+def test_too_few_and_very_many_rows_are_fitted_once(n: int) -> None:
+    rng = np.random.default_rng(0)
+    causes = rng.exponential(size=(n, 3))
+    ms = causes @ np.ones(3) * np.exp(rng.normal(0, 0.1, n))
+    assert (fit_averaged(causes, ms) == fit_non_negative(causes, ms)).all()
