@@ -26,11 +26,10 @@ import numpy as np
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.knapsack import Errors, cheapest
 from elastic.search.losses import Joint
-from elastic.search.strategies.natural_gradient import NaturalGradient
+from elastic.search.strategies.natural_gradient import POWERS, NaturalGradient
 from elastic.space import Choice
 from predictors.cost_table import CostTable
 
-POWERS = (1.0, 0.5, 0.25)
 FEW = 4  # proposals that are judged on all texts
 GLANCE = 4  # every so many texts are looked at first
 EVALUATIONS = 24  # of the natural gradient, per decoding

@@ -6,8 +6,9 @@ import pytest
 from deploy.architecture import uniform
 from deploy.workload import Workload
 from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import FEW, POWERS, Judge, proposals
+from elastic.search.judge import FEW, Judge, proposals
 from elastic.search.knapsack import cheapest
+from elastic.search.strategies.natural_gradient import POWERS
 from elastic.space import Choice, SearchSpace
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor

@@ -41,20 +41,12 @@ from elastic.space import Choice
 
 FLATNESS = (0.0, 0.5, 1.0)  # of the prior mean: of logarithms towards their mean
 TRUST = (0.3, 0.8, 2.0)  # standard deviation of a coefficient over its prior mean
-PAIRS = (
-    0.0,
-    0.3,
-    1.0,
-)  # standard deviation of what pairs add over that of the sum, at a usual choice
+PAIRS = (0.0, 0.3, 1.0)  # standard deviation of what pairs add, over that of a usual sum
 NOISE = (0.03, 0.1)  # of a loss, relative
 FIRST = (0.0, 0.3, 0.3, 0.03)  # of these, until so much was told that the evidence says anything
 ENOUGH = 8  # losses from which the evidence is asked, and nearness to the least counts
 AGAIN = 5  # losses after which it is asked again
-POWERS = (
-    1.0,
-    0.5,
-    0.25,
-)  # of the errors whose decodings are asked for first, see elastic.search.judge
+POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
 FAREST = 20.0  # standard deviations, so that no loss is without any weight
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 DECODED = 30  # best under the sum, of which the pairs choose one
@@ -235,7 +227,7 @@ class NaturalGradient(Strategy):
             mean = mean * max(LEAST, relative.sum() / max(LEAST, relative @ relative))
         variance = np.square(trust * mean)
         usual = float((features @ variance).mean()) if len(losses) else 1.0
-        return Belief(mean, variance, pairs**2 / max(LEAST**2, usual), max(noise, LEAST))
+        return Belief(mean, variance, pairs**2 / max(LEAST**2, usual), noise)
 
     def _features(self, choices: Sequence[Sequence[int]] | Array) -> Array:
         """φ [n, p]."""
