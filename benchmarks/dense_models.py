@@ -16,6 +16,11 @@ from deploy.task import Task
 from elastic.families import load
 
 HELD_OUT = 5000
+SHAPES = {  # and epochs
+    "sst2": ("L6-H256-A4-F1024", 2.0),
+    "sst2-small": ("L4-H192-A4-F768", 3.0),
+    "trec": ("L6-H256-A4-F1024", 12.0),
+}
 
 
 def prepare(
@@ -26,19 +31,18 @@ def prepare(
         loaded = load(data / "model_rxnmapper_albert")
         return loaded.encoder, reaction_task(data / "model_rxnmapper_albert", seed), None
     place = out / name
-    described = sst2(data, place, seed) if name == "sst2" else trec(data, place)
+    described = trec(data, place) if name == "trec" else sst2(data, place, seed)
     dense = place / "dense"
     if not dense.exists():
+        shape, epochs = ("L2-H128-A2-F512", 1.0) if quick else SHAPES[name]
         cutonce.train(
-            "L2-H128-A2-F512" if quick else "L6-H256-A4-F1024",
-            tokenizer=data / "vocab_bert_uncased", **described,
-            epochs=1.0 if quick else {"sst2": 2.0, "trec": 12.0}[name],
-            learning_rate=3e-4, out=dense, seed=seed,
+            shape, tokenizer=data / "vocab_bert_uncased", **described,
+            epochs=epochs, learning_rate=3e-4, out=dense, seed=seed,
         )  # fmt: skip
     model = load(dense)
     rest = {"text_pair": None, "kind": None, "seed": seed}
     task, dev = load_task(model, **described | rest), None
-    if name == "sst2":
+    if name != "trec":
         official = {"evaluation": data / "glue" / "SST-2" / "dev.tsv"}
         dev = load_task(model, **described | rest | official)
     return model.encoder, task, dev

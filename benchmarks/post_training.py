@@ -154,7 +154,7 @@ class Bench:
     def _networks(self, seed: int) -> Iterator[tuple[Method, float, Choice, float, list[Arrays]]]:
         """Every method with every speed-up, the choice, its measured ratio, and the calibration texts."""
         batches = self._calibration("train", seed)
-        search = self._calibration("search", seed, EXAMPLES // 8)
+        search = self._calibration("search", seed, EXAMPLES // 2)
         methods = make_methods(self.dense, self.space, batches, search, seed)
         for (method, speedup), (choice, ratio) in self._fit(methods, seed).items():
             yield method, speedup, choice, ratio, batches

@@ -32,6 +32,7 @@ from deploy.encoder import Encoder
 from deploy.workload import Workload
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import Judge
 from elastic.search.knapsack import cheapest
 from elastic.search.sensitivity import Divergence, module_errors
@@ -88,15 +89,16 @@ def steps(layers: int, hidden: int, heads: int, width: int) -> dict[str, Any]:
         return found
 
     elastic, database = timed("order and database", lambda: eliminated(dense, batches))
-    some = batches[:: len(batches) // 2][:2]  # 64 sentences, as the search takes
+    some = batches[:: len(batches) // 2][:2]  # 64 sentences, and 256 below, as the search takes
     errors = timed("errors", lambda: module_errors(elastic, space, some, database))
-    apart = timed("references", lambda: Divergence(elastic, some, database))
+    apart = timed("references", lambda: Divergence(elastic, batches[::2], database))
     judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
     table = multiply_adds(space)
     for name, part in (("first budget", 1 / 2), ("second budget", 1 / 3)):
 
         def cut(part: float) -> None:
-            choice = judge.decode(table, part * table.predict(space.dense)[1])
+            limit = Limit(table, part * table.predict(space.dense)[1])
+            [choice] = judge.decode([Feasible(limit)])
             chain = space.chain(choice or cheapest(table))
             reconstruct(elastic.dense, elastic.extract(chain), chain, batches)
 

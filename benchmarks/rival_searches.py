@@ -1,8 +1,8 @@
 """Rivals of the natural gradient, through their own libraries where they have one.
 
 Each is called as ``rival(world, errors, seed)`` and yields the choices it has evaluated, without end.
-What misses the budget costs no evaluation: its latency is predicted, and told as a violation to those who
-take one.
+What misses the budget costs no evaluation but in `SNG, released`: its latency is predicted, and told as a
+violation to those who take one.
 
 - `evolution`: OFA's and HAT's (Cai et al. 2020, Wang et al. 2020): parents are the best, children their
   mutations (each position with probability 0.3) and crossovers, all that misses the budget drawn again.
@@ -11,6 +11,9 @@ take one.
 - `NSGA-II` (pymoo): loss and latency as two objectives, the budget as a constraint.
 - `CatCMA with margin` (cmaes): levels are integers; a violation ranks behind all that fits.
 - `TPE` (optuna), with the violation as its constraint.
+- `SNG, released`: YOCO-BERT's search as its code does it (app/search_subbert.py): any network is drawn
+  and evaluated, one above the budget scored with the share of its quality exp(−loss) that is left by
+  (1 − (cost − budget) / (dense − budget))², and equal qualities are ranked as if they were not.
 - `SPDY` (Frantar & Alistarh 2022): a sensitivity per position, drawn at first and then changed at a few,
   times quadratic priors, decoded by dynamic programming.
 """
@@ -26,6 +29,7 @@ import numpy as np
 from search_tables import World
 
 from elastic.search.knapsack import Array, Errors
+from elastic.search.strategies.sng import SAMPLES, Theta
 from elastic.space import Choice
 
 Rival = Callable[[World, Errors, int], Iterator[Choice]]
@@ -50,7 +54,7 @@ def evolution(
     def fitting(make: Callable[[], Choice | None]) -> Choice:
         for _ in range(DRAWS):
             choice = make()
-            if choice and choice not in losses and world.fits(np.array([choice]))[0]:
+            if choice and choice not in losses and world.fit(choice):
                 return choice
         return drawn()
 
@@ -72,7 +76,7 @@ def evolution(
     generation = [*first, *(fitting(make) for _ in range(POPULATION - len(first)))]
     while True:
         for choice in generation:
-            losses[choice] = world.table.loss(choice)
+            losses[choice] = world.loss(choice)
             yield choice
         parents = sorted(losses, key=losses.__getitem__)[:PARENTS]
         ways = [partial(mutated, parents), partial(crossed, parents)]
@@ -110,10 +114,9 @@ def nsga2(world: World, _: Errors, seed: int) -> Iterator[Choice]:
         rows = np.rint(asked.get("X")).astype(int)
         over = violation(world, rows)
         losses = [
-            worst if v > 0 else world.table.loss(as_choice(x))
-            for x, v in zip(rows, over, strict=True)
+            worst if v > 0 else world.loss(as_choice(x)) for x, v in zip(rows, over, strict=True)
         ]
-        both = np.stack([losses, world.cost(rows)], axis=1)
+        both = np.stack([losses, world.table.cost(rows)], axis=1)
         Evaluator().eval(StaticProblem(problem, F=both, G=over[:, None]), asked)
         algorithm.tell(infills=asked)
         yield from (as_choice(x) for x, v in zip(rows, over, strict=True) if v <= 0)
@@ -134,7 +137,7 @@ def catcma(world: World, _: Errors, seed: int) -> Iterator[Choice]:
             if over > 0:
                 solutions.append((solution, worst + over))
                 continue
-            solutions.append((solution, world.table.loss(choice)))
+            solutions.append((solution, world.loss(choice)))
             yield choice
         optimizer.tell(solutions)
 
@@ -155,9 +158,37 @@ def tpe(world: World, _: Errors, seed: int) -> Iterator[Choice]:
         )
         over = float(violation(world, np.array([choice]))[0])
         trial.set_user_attr("over", (over,))
-        study.tell(trial, worst if over > 0 else world.table.loss(choice))
+        study.tell(trial, worst if over > 0 else world.loss(choice))
         if over <= 0:
             yield choice
+
+
+def sng_released(world: World, _: Errors, seed: int) -> Iterator[Choice]:
+    rng, theta = np.random.default_rng(seed), Theta(world.table.levels)
+    while True:
+        drawn = [
+            tuple(int(rng.choice(len(row), p=row)) for row in theta.rows) for _ in range(SAMPLES)
+        ]
+        yield from drawn
+        cost = np.minimum(np.maximum(dense_share(world, np.array(drawn)), 0), 1)
+        quality = np.exp([-world.loss(choice) for choice in drawn]) * np.square(1 - cost)
+        theta.step(drawn, released_utilities(-quality))
+
+
+def released_utilities(losses: Array) -> Array:
+    """[2] -> [2]: +1 and −1. Its test of equals compares with a share of what is negative, and never
+    finds any."""
+    order = np.argsort(losses, kind="stable")
+    found = np.zeros(len(losses))
+    found[order[0]], found[order[-1]] = 1.0, -1.0
+    return found
+
+
+def dense_share(world: World, rows: Array) -> Array:
+    """[n, positions] -> [n]: 0 at the budget, 1 at the dense network."""
+    dense = world.table.cost(np.zeros((1, len(world.table.levels)), int))[0]
+    found: Array = (world.table.cost(rows) - world.capacity) / max(1, dense - world.capacity)
+    return found
 
 
 def spdy(world: World, _: Errors, seed: int) -> Iterator[Choice]:
@@ -172,7 +203,7 @@ def spdy(world: World, _: Errors, seed: int) -> Iterator[Choice]:
         choice = world.decode([c * row for c, row in zip(tried, curves, strict=True)])
         if choice is None:
             return
-        loss = world.table.loss(choice)
+        loss = world.loss(choice)
         if loss <= least:
             best, least = tried, loss
         yield choice
@@ -180,7 +211,7 @@ def spdy(world: World, _: Errors, seed: int) -> Iterator[Choice]:
 
 def violation(world: World, rows: Array) -> Array:
     """[n, positions] -> [n]: share of the budget that is exceeded, at most 0 where it is kept."""
-    found: Array = world.cost(rows) / max(1, world.capacity) - 1
+    found: Array = world.table.cost(rows) / max(1, world.capacity) - 1
     return found
 
 
@@ -195,5 +226,6 @@ RIVALS: dict[str, Rival] = {
     "NSGA-II": nsga2,
     "CatCMA with margin": catcma,
     "TPE": tpe,
+    "SNG, released": sng_released,
     "SPDY": spdy,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import isnan
 from typing import Any
 
 from cutonce import __version__
@@ -16,6 +17,7 @@ from deploy.task import Task
 from devices.device import open_device
 from devices.target import Target
 from elastic.search.loop import Cut
+from elastic.search.strategies.natural_gradient import SURE
 from elastic.space import SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
@@ -38,6 +40,7 @@ def evidence(
         split: setting.task.answers(predict_with(dense), split) for split in ("search", "report")
     }
     measured = {cut.budget.target: cut.start.measurement for cut in cuts}
+    errors = cuts[0].judge.evaluated.values()
     unreachable = [b for b in setting.budgets if b not in [cut.budget for cut in cuts]]
     return {
         "cutonce": __version__,
@@ -60,6 +63,7 @@ def evidence(
             str(t): _target_evidence(setting, t, predictor, cuts)
             for t, predictor in predictors.items()
         },
+        "search": {"evaluations": len(errors), "failed": sum(map(isnan, errors))},
         "evaluated": evaluated,
         "budgets": [
             _budget_evidence(setting, space, cut, name, reference)
@@ -131,7 +135,16 @@ def _budget_evidence(
         "speedup": step.speedup,
         "metrics": _metrics(setting.task, encoder, reference),
         "rounds": [step.to_json(space) for step in cut.rounds],
+        "certificate": _certificate(cut),
     }
+
+
+def _certificate(cut: Cut) -> dict[str, float] | None:
+    """The divergence found, in nats, and what no network that is predicted to be as fast is below with
+    this probability, as far as the posterior knows (elastic.search.strategies.natural_gradient)."""
+    found = cut.certificate
+    loss = cut.judge.error(cut.chosen.choice)
+    return None if found is None else {"loss": loss, "bound": found.bound, "probability": SURE}
 
 
 def _metrics(task: Task, model: Encoder, reference: Reference) -> dict[str, dict[str, float]]:

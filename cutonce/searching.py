@@ -28,14 +28,14 @@ from elastic.search.deployment import Deployment
 from elastic.search.judge import Judge
 from elastic.search.knapsack import Errors, front
 from elastic.search.loop import Cut, cut_to_budgets
-from elastic.search.losses import kept
+from elastic.search.losses import Joint, kept
 from elastic.search.sensitivity import Divergence, module_errors, sub_network
 from elastic.space import WIDTH_STEP, Chain, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
 
 CALIBRATION_EXAMPLES = 512
 ERROR_EXAMPLES = 64
-FRONT_EXAMPLES = 256
+LOSS_EXAMPLES = 256
 FRONT_POINTS = 8
 
 
@@ -53,6 +53,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     space = make_space(setting, predictors)
     elastic, database = make_elastic(setting)
     errors = make_errors(setting, elastic, space, database)
+    joint = make_joint(setting, elastic, space, database)
     deployment = Deployment(
         elastic,
         space,
@@ -68,13 +69,13 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     )
     cuts = cut_to_budgets(
         deployment,
-        make_judge(setting, elastic, space, database, errors),
+        Judge(errors, joint, seed=setting.seed, progress=progress),
         predictors,
         setting.budgets,
         rounds=setting.rounds,
         warn=warn,
     )
-    evaluated = evaluate_front(setting, elastic, database, space, errors, cuts)
+    evaluated = evaluate_front(setting, elastic, database, space, errors, joint, cuts)
     for cut in cuts:
         for sentence in doubts(cut, predictors[cut.budget.target]):
             warn(f"{cut.budget.text}: {sentence}")
@@ -159,20 +160,15 @@ def make_errors(
     return errors
 
 
-def make_judge(
-    setting: Setting,
-    elastic: ElasticEncoder,
-    space: SearchSpace,
-    database: Database,
-    errors: Errors,
-) -> Judge:
-    """Of choices, by ``errors`` of their modules and the divergence on the same texts."""
-    batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
+def make_joint(
+    setting: Setting, elastic: ElasticEncoder, space: SearchSpace, database: Database
+) -> Joint:
+    """The divergence of choices on texts of the search split, each evaluated once."""
+    batches = setting.task.batches("search", limit=LOSS_EXAMPLES)
     apart = Divergence(elastic, batches, database)
-    joint = kept(
+    return kept(
         lambda choice, every: apart(space.chain(choice), every), setting.run.work / "losses.jsonl"
     )
-    return Judge(errors, joint, seed=setting.seed, progress=progress)
 
 
 def evaluate_front(
@@ -181,6 +177,7 @@ def evaluate_front(
     database: Database,
     space: SearchSpace,
     errors: Errors,
+    joint: Joint,
     cuts: list[Cut],
 ) -> list[dict[str, Any]]:
     """Loss and score on the search split of every network measured, and along each front, each
@@ -192,7 +189,6 @@ def evaluate_front(
             sources.setdefault(tuple(map(int, choice)), "front")
     for cut in cuts:
         sources.update({step.choice: "budget" for step in cut.rounds})
-    apart = Divergence(elastic, setting.task.batches("search", limit=FRONT_EXAMPLES), database)
     reference = setting.task.answers(predict_with(setting.model.encoder), "search")
     rows = []
     with progress("evaluating the fronts") as advance:
@@ -204,7 +200,7 @@ def evaluate_front(
             rows.append(
                 {
                     "chain": chain_text(chain, space.base),
-                    "kl": apart(chain),
+                    "kl": joint(choice, 1),
                     "score": found[1] if found and setting.task.labelled else None,
                     "ms": {
                         str(t): interval_json(table.predict(choice)) for t, table in tables.items()

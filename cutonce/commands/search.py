@@ -198,6 +198,16 @@ def show_budgets(result: dict[str, Any]) -> None:
 
 def show(result: dict[str, Any]) -> None:
     show_budgets(result)
+    counted = result["search"]
+    failed = f", {counted['failed']} of which failed and were left out" if counted["failed"] else ""
+    talk(f"Networks evaluated for all budgets together: {counted['evaluations']}{failed}.")
+    for entry in result["budgets"]:
+        if certificate := entry["certificate"]:
+            talk(
+                f"{entry['budget']}: diverges by {certificate['loss']:.3g} nats from the dense model; "
+                f"that a network predicted to be as fast stays below {certificate['bound']:.3g} has a "
+                f"chance of {1 - certificate['probability']:.0%}, as far as those evaluated tell."
+            )
     for warning in result["warnings"]:
         talk(f"Warning: {warning}")
     for entry in result["budgets"]:

@@ -47,11 +47,20 @@ class Feasible:
     def __init__(self, *limits: Limit) -> None:
         self._limits = limits
 
+    @property
+    def cheapest(self) -> Choice:
+        """The choice of least cost at every position, of the first limit."""
+        return cheapest(self._limits[0].table)
+
     def fits(self, choices: Array) -> Array:
         """Booleans [n]: which of ``choices`` [n, positions] keep every limit at its upper end."""
         return np.logical_and.reduce(
             [limit.table.predict_many(choices)[2] <= limit.value for limit in self._limits]
         )
+
+    def fit(self, choice: Choice) -> bool:
+        """Whether ``choice`` keeps every limit at its upper end."""
+        return bool(self.fits(np.array([choice]))[0])
 
     def decode(self, errors: Errors) -> Choice | None:
         """The choice of least error; None where not even the cheapest fits."""
@@ -62,10 +71,10 @@ class Feasible:
         found = self._tightened(errors)
         if found is None:
             least = (cheapest(limit.table) for limit in self._limits)
-            yield from dict.fromkeys(choice for choice in least if self._fit(choice))
+            yield from dict.fromkeys(choice for choice in least if self.fit(choice))
             return
         knapsack, budget = found
-        yield from (choice for choice in knapsack.ranked(budget) if self._fit(choice))
+        yield from (choice for choice in knapsack.ranked(budget) if self.fit(choice))
 
     def sample(self, log_weights: Sequence[Array], rng: np.random.Generator) -> Choice | None:
         """A choice drawn with the product of its weights, given that it fits; None where none is found.
@@ -76,13 +85,10 @@ class Feasible:
         units, capacity = self._surrogate(weights)
         gibbs = Gibbs(log_weights, units, capacity)
         while (choice := gibbs.sample(rng, capacity)) is not None:
-            if self._fit(choice):
+            if self.fit(choice):
                 return choice
             capacity -= max(1, capacity // 100)
         return None
-
-    def _fit(self, choice: Choice) -> bool:
-        return bool(self.fits(np.array([choice]))[0])
 
     def _tightened(self, errors: Errors) -> tuple[Knapsack, int] | None:
         """A table and the additive budget at which what it decodes fits; of several weights of the limits
@@ -98,7 +104,7 @@ class Feasible:
             loosest = knapsack.decode(capacity)
             if loosest is None:
                 return best
-            if self._fit(loosest):  # nothing that keeps every limit has a smaller error
+            if self.fit(loosest):  # nothing that keeps every limit has a smaller error
                 return knapsack, capacity
             budget = self._bisected(knapsack, sum(int(row.min()) for row in units), capacity)
             if budget is not None and (error := knapsack.least(budget)) < least:
@@ -114,7 +120,7 @@ class Feasible:
         while lowest <= highest:
             middle = (lowest + highest) // 2
             choice = knapsack.decode(middle)
-            if choice is None or not self._fit(choice):
+            if choice is None or not self.fit(choice):
                 highest = middle - 1
             else:
                 best, lowest = middle, middle + 1

@@ -10,29 +10,38 @@ than the cost of one. Two kinds of decodings are therefore proposed:
 - without the last sub-layers (Sajjad et al. 2020, arXiv 2004.03844), however many, the budget that is
   left spent on the others under the plain sum.
 
-Which of them holds is measured: a few texts choose those of least joint divergence, all texts judge
+Which of them holds is measured: a few texts choose those of least joint divergence, more texts judge
 these. From there the natural gradient goes on (elastic.search.strategies.natural_gradient): it learns
-from every joint divergence, of whatever budget and device, what cuts cost together.
+from every joint divergence, of whatever budget and device, what cuts cost together. Budgets that are
+decoded together therefore share what is evaluated: a further one costs a single evaluation.
+
+On few texts the best is in part the luckiest. All are compared on the same texts, and the best of a
+budget on more and more of these, the better half going on (successive halving, Jamieson & Talwalkar 2016,
+arXiv 1502.07943), until all texts decide between the last two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from itertools import cycle
+from math import inf
 
 import numpy as np
 
-from elastic.search.feasible import Feasible, Limit
-from elastic.search.knapsack import Errors, cheapest
+from elastic.search.feasible import Feasible
+from elastic.search.knapsack import Errors
 from elastic.search.losses import Joint
-from elastic.search.strategies.natural_gradient import POWERS, NaturalGradient
+from elastic.search.strategies.natural_gradient import POWERS, Certificate, NaturalGradient
 from elastic.space import Choice
-from predictors.cost_table import CostTable
 
-FEW = 4  # proposals that are judged on all texts
-GLANCE = 4  # every so many texts are looked at first
-EVALUATIONS = 24  # of the natural gradient, per decoding
+GLANCE, SEARCH, HALVINGS = 16, 4, (2, 1)  # every so many texts: of proposals, the search, the best
+FEW = 4  # proposals that are judged on the texts of the search, and finalists of every budget
+PROPOSED = 2  # budgets of those decoded together for which there are proposals
+EVALUATIONS = 24  # of the natural gradient, for the first of the budgets that are decoded together
+AGAIN = 6  # instead, where they were decoded before
+FURTHER = 1  # for each of the others
 
 Advance = Callable[[int, int], None]
 
@@ -48,9 +57,10 @@ class Judge:
 
     Args:
         errors: per position, of each choice by itself (elastic.search.sensitivity).
-        joint: of a whole choice, measured on every so many texts.
-        evaluations: of the natural gradient, per decoding.
+        joint: of a whole choice, measured on every so many texts; NaN where that failed.
+        evaluations: of the natural gradient for the first of the budgets that are decoded together.
         progress: called with a label, gives what is called with (done, total).
+
     """
 
     def __init__(
@@ -66,50 +76,102 @@ class Judge:
         self._joint = cache(joint)
         self._strategy = NaturalGradient(errors, seed=seed)
 
+    @property
+    def evaluated(self) -> dict[Choice, float]:
+        """Joint errors on the texts of the search, of every choice that was looked at; NaN of those that
+        failed, which are left out."""
+        return self._strategy.losses
+
     def error(self, choice: Choice) -> float:
         """The joint error of ``choice`` on all texts."""
         return self._joint(choice, 1)
 
-    def decode(self, table: CostTable, budget_ms: float) -> Choice | None:
-        """The choice of least joint error of those that were looked at and whose latency fits; None where
-        not even the cheapest choice does."""
-        found = list(dict.fromkeys(proposals(self._errors, table, budget_ms)))
-        if len(found) > FEW:
-            found = sorted(found, key=lambda choice: self._joint(choice, GLANCE))[:FEW]
-        for choice in found:
-            self._strategy.tell(choice, self.error(choice))
-        number = self._strategy.add(Feasible(Limit(table, budget_ms)))
+    def decode(self, budgets: Sequence[Feasible], *, again: bool = False) -> list[Choice | None]:
+        """For each of ``budgets`` the best choice of those that were looked at and keep it; None where
+        not even the cheapest choice does. ``again``: they were decoded before and moved a little since,
+        so that little is evaluated."""
+        if not again:
+            self._propose(budgets)
+        numbers = [self._strategy.add(budget) for budget in budgets]
+        count = min(AGAIN, self._evaluations) if again else self._evaluations
+        self._search(numbers, count and count + FURTHER * (len(budgets) - 1))
+        return [self._best(number) for number in numbers]
+
+    def certificate(self, budget: Feasible) -> Certificate | None:
+        """What could still be gained under ``budget``; None where nothing keeps it."""
+        return self._strategy.certificate(self._strategy.add(budget))
+
+    def _propose(self, budgets: Sequence[Feasible]) -> None:
+        """Judge what is proposed for budgets from the tightest to the loosest."""
+        for budget in _spread(budgets, self._errors):
+            found = list(dict.fromkeys(proposals(self._errors, budget)))
+            if len(found) > FEW:
+                found = self._sorted(found, GLANCE)[:FEW]
+            for choice in found:
+                self._strategy.tell(choice, self._joint(choice, SEARCH))
+
+    def _best(self, number: int) -> Choice | None:
+        """Of the finalists, the one of least error on all texts."""
+        left = self._strategy.best(number, FEW)
+        for every in HALVINGS:
+            left = self._sorted(left, every)[: max(1, len(left) // 2)]
+        return next(iter(left), None)
+
+    def _sorted(self, choices: Sequence[Choice], every: int) -> list[Choice]:
+        """By their errors on every so many texts; what failed comes last."""
+        return sorted(
+            choices, key=lambda choice: np.nan_to_num(self._joint(choice, every), nan=inf)
+        )
+
+    def _search(self, numbers: Sequence[int], evaluations: int) -> None:
+        """Evaluate for all budgets in turn, as long as anything is left."""
+        done, idle = 0, 0
         with self._progress("searching") as advance:
-            for done in range(self._evaluations if found else 0):
+            for number in cycle(numbers):
+                if done == evaluations or idle == len(numbers):
+                    break
                 asked = self._strategy.ask(number)
                 if asked is None:
-                    break
-                self._strategy.tell(asked, self.error(asked))
-                advance(done + 1, self._evaluations)
-        return next(iter(self._strategy.best(number)), None)
+                    idle += 1
+                    continue
+                self._strategy.tell(asked, self._joint(asked, SEARCH))
+                done, idle = done + 1, 0
+                advance(done, evaluations)
 
 
-def proposals(errors: Errors, table: CostTable, budget_ms: float) -> Iterator[Choice]:
+def proposals(errors: Errors, budget: Feasible) -> Iterator[Choice]:
     """Choices that fit: of every power at full depth, and of every smaller depth down to the one at which
     nothing else has to be cut."""
-    feasible = Feasible(Limit(table, budget_ms))
     for power in POWERS:
-        choice = feasible.decode([row**power for row in errors])
+        choice = budget.decode([row**power for row in errors])
         if choice is not None:
             yield choice
     for depth in range(len(errors) - 1, 0, -1):
-        choice = feasible.decode(truncated(errors, table, depth))
+        choice = budget.decode(truncated(errors, budget.cheapest, depth))
         if choice is not None:
             yield choice
             if not any(choice[:depth]):  # choice 0 is dense
                 return
 
 
-def truncated(errors: Errors, table: CostTable, depth: int) -> Errors:
+def truncated(errors: Errors, cheapest: Choice, depth: int) -> Errors:
     """``errors`` where nothing but the cheapest choice is left from position ``depth`` on."""
     found = [*errors[:depth]]
-    for row, least in zip(errors[depth:], cheapest(table)[depth:], strict=True):
+    for row, least in zip(errors[depth:], cheapest[depth:], strict=True):
         alone = np.full_like(row, np.inf)
         alone[least] = row[least]
         found.append(alone)
     return found
+
+
+def _spread(budgets: Sequence[Feasible], errors: Errors) -> list[Feasible]:
+    """At most :data:`PROPOSED` budgets, the tightest and the loosest first of all."""
+    reached = []
+    for budget in budgets:
+        choice = budget.decode(errors)
+        if choice is not None:
+            total = sum(float(row[level]) for row, level in zip(errors, choice, strict=True))
+            reached.append((total, budget))
+    reached.sort(key=lambda pair: pair[0])
+    places = np.linspace(0, len(reached) - 1, min(PROPOSED, len(reached))).round().astype(int)
+    return [reached[place][1] for place in places]

@@ -15,8 +15,10 @@ from devices.errors import BudgetUnreachable
 from devices.target import Target
 from elastic.search.budget import Budget, bounded
 from elastic.search.deployment import Deployed, Deployment
+from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import Judge
 from elastic.search.knapsack import cheapest
+from elastic.search.strategies.natural_gradient import Certificate
 from elastic.space import Choice, SearchSpace, chain_text
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
@@ -120,6 +122,16 @@ class Cut:
             return min(sure, key=lambda step: self.judge.error(step.choice))
         return min(self.rounds, key=lambda step: step.measured / step.limit)
 
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the search could still gain over the chosen network, among all that are predicted to be as
+        fast; None where the dense model is kept."""
+        if self.keeps_dense:
+            return None
+        return self.judge.certificate(
+            Feasible(Limit(self.table, self.table.upper(self.chosen.choice)))
+        )
+
     def feed_back(self, step: Round) -> None:
         """Move the allowance by what was measured; done when it fits without slack to use."""
         self.rounds.append(step)
@@ -160,7 +172,7 @@ def cut_to_budgets(
     ]
     cuts = _reachable(cuts, warn)
     for number in range(1, rounds + 1):
-        steps = [(cut, choice) for cut in cuts if not cut.done for choice in _next(cut)]
+        steps = _next(judge, [cut for cut in cuts if not cut.done], again=number > 1)
         if not steps:
             break
         wanted = [(cut.budget.target, choice) for cut, choice in steps]
@@ -210,13 +222,17 @@ def _reachable(cuts: Sequence[Cut], warn: Callable[[str], None]) -> list[Cut]:
     return found
 
 
-def _next(cut: Cut) -> list[Choice]:
-    """The next network to measure, or none where the decoding repeats itself."""
-    choice = cut.judge.decode(cut.table, cut.allowed) or cheapest(cut.table)
-    if any(step.choice == choice for step in cut.rounds):
-        cut.done = True
-        return []
-    return [choice]
+def _next(judge: Judge, cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, Choice]]:
+    """Per cut the next network to measure; none where the decoding repeats itself."""
+    found = []
+    wanted = [Feasible(Limit(cut.table, cut.allowed)) for cut in cuts]
+    decoded = judge.decode(wanted, again=again)
+    for cut, choice in zip(cuts, decoded, strict=True):
+        network = cheapest(cut.table) if choice is None else choice
+        cut.done = any(step.choice == network for step in cut.rounds)
+        if not cut.done:
+            found.append((cut, network))
+    return found
 
 
 def _check_drift(

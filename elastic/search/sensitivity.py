@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from elastic.tensors import tensors
 
 Progress = Callable[[int, int], None]
 LEAST = 1e-12  # nats, so that logarithms are of something
+KEPT_BYTES = 2**29  # of dense states
 
 
 def module_errors(
@@ -117,34 +119,63 @@ def sub_network(
 class Divergence:
     """Mean KL(dense ‖ sub) of whole sub-networks on some texts, in nats per example.
 
+    What a sub-network has in common with the dense encoder from the first sub-layer on is computed once,
+    and kept as far as there is memory for it.
+
     Args:
         batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
         database: with it every smaller module has its weights refitted.
+        memory: bytes of dense states that are kept at most, beside those before the first sub-layer.
 
     Raises:
         UsageError: there is no batch.
     """
 
     def __init__(
-        self, elastic: ElasticEncoder, batches: Sequence[Arrays], database: Database | None = None
+        self,
+        elastic: ElasticEncoder,
+        batches: Sequence[Arrays],
+        database: Database | None = None,
+        *,
+        memory: int = KEPT_BYTES,
     ) -> None:
         _require(batches)
         self._elastic, self._database = elastic, database
-        self._given = [tensors(batch, elastic) for batch in batches]
         with torch.inference_mode():
-            self._references = [elastic(**inputs).double() for inputs in self._given]
+            self._batches = [_begin(elastic, batch) for batch in batches]
+            first = [batch.states for batch in self._batches]
+            whole = sum(some.nbytes for some in first) * len(elastic.dense.operators)
+            self._stride = max(1, math.ceil(whole / max(1, memory)))
+            self._states = [self._kept(batch) for batch in self._batches]
 
     def __call__(self, chain: Chain, every: int = 1) -> float:
         """The divergence of ``chain`` on ``every`` so many texts of a batch."""
+        begin = self._common(chain) // self._stride
         total, count = 0.0, 0
         with torch.inference_mode(), sub_network(self._elastic, chain, self._database):
-            for given, reference in zip(self._given, self._references, strict=True):
-                inputs = {name: tensor[::every] for name, tensor in given.items()}
-                outputs = self._elastic(**inputs).double()
-                real = inputs["attention_mask"]
-                apart = divergence(self._elastic.architecture, reference[::every], outputs, real)
+            for batch, states in zip(self._batches, self._states, strict=True):
+                dense = _Dense(
+                    *(t[::every] for t in (states[begin], batch.mask, batch.real, batch.outputs))
+                )
+                outputs = _resume(self._elastic.dense, dense, begin * self._stride).double()
+                apart = divergence(self._elastic.architecture, dense.outputs, outputs, dense.real)
                 total, count = total + float(apart.sum()), count + len(apart)
         return max(0.0, total / count)
+
+    def _kept(self, batch: _Dense) -> list[Tensor]:
+        """The dense states before every so many sub-layers."""
+        states, found = batch.states, []
+        for position, operator in enumerate(self._elastic.dense.operators):
+            if position % self._stride == 0:
+                found.append(states)
+            states = operator(states, batch.mask)
+        return found
+
+    def _common(self, chain: Chain) -> int:
+        """The first position that is not dense, or the last one."""
+        pairs = zip(chain, self._elastic.architecture.operators, strict=True)
+        cut = (place for place, (own, dense) in enumerate(pairs) if own != dense)
+        return next(cut, len(chain) - 1)
 
 
 @dataclass

@@ -55,8 +55,10 @@ def run(strategy, asked: int, budgets=(0, 1)) -> list:
 
 
 def test_what_is_asked_for_keeps_its_budget_and_was_not_told(make, budgets) -> None:
-    found = run(make(), 40)
-    assert len({choice for _, choice in found}) == len(found) >= 20
+    strategy = make()
+    found = run(strategy, 40)
+    assert len({choice for _, choice in found}) == len(found) >= 6
+    assert len(found) >= 20 or strategy.ask(0) is strategy.ask(1) is None
     for budget, choice in found:
         assert budgets[budget].fits(np.array([choice])).all()
 

@@ -6,7 +6,7 @@ import pytest
 from deploy.architecture import uniform
 from deploy.workload import Workload
 from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import FEW, Judge, proposals
+from elastic.search.judge import FEW, SEARCH, Judge, proposals
 from elastic.search.knapsack import cheapest
 from elastic.search.strategies.natural_gradient import POWERS
 from elastic.space import Choice, SearchSpace
@@ -27,8 +27,8 @@ def table() -> CostTable:
     return predictor.table(SPACE.base, SPACE.choices, Workload())
 
 
-def half(table: CostTable) -> float:
-    return table.predict(SPACE.dense)[1] / 2
+def half(table: CostTable, share: float = 1.0) -> Feasible:
+    return Feasible(Limit(table, share * table.predict(SPACE.dense)[1] / 2))
 
 
 def total(choice: Choice, power: float) -> float:
@@ -38,54 +38,67 @@ def total(choice: Choice, power: float) -> float:
 @pytest.mark.parametrize("power", POWERS)
 def test_the_sum_that_holds_is_found(table: CostTable, power: float) -> None:
     judge = Judge(ERRORS, lambda choice, _: total(choice, power))
-    found = judge.decode(table, half(table))
+    [found] = judge.decode([half(table)])
     assert found is not None
-    assert table.upper(found) <= half(table)
-    alone = [Feasible(Limit(table, half(table))).decode([row**p for row in ERRORS]) for p in POWERS]
+    assert half(table).fit(found)
+    alone = [half(table).decode([row**p for row in ERRORS]) for p in POWERS]
     assert judge.error(found) <= min(total(choice, power) for choice in alone if choice)
 
 
 def test_every_proposal_fits(table: CostTable) -> None:
-    for choice in proposals(ERRORS, table, half(table)):
-        assert table.upper(choice) <= half(table)
+    for choice in proposals(ERRORS, half(table)):
+        assert half(table).fit(choice)
 
 
 def test_every_depth_is_proposed_down_to_the_one_that_needs_no_other_cut(table: CostTable) -> None:
     least = cheapest(table)
     dropped = []
-    for choice in list(proposals(ERRORS, table, half(table)))[len(POWERS) :]:
+    for choice in list(proposals(ERRORS, half(table)))[len(POWERS) :]:
         same = [one == other for one, other in zip(reversed(choice), reversed(least), strict=True)]
         dropped.append(same.index(False))
     assert dropped == sorted(dropped)
     kept = len(least) - dropped[-1]
     assert choice == (0,) * kept + least[kept:]
-    assert table.upper((0,) * (kept + 1) + least[kept + 1 :]) > half(table)
+    assert not half(table).fit((0,) * (kept + 1) + least[kept + 1 :])
 
 
 def test_the_last_sub_layers_go_where_that_is_best(table: CostTable) -> None:
-    *_, last = proposals(ERRORS, table, half(table))
+    *_, last = proposals(ERRORS, half(table))
     judge = Judge(ERRORS, lambda choice, _: float(choice != last))
-    assert judge.decode(table, half(table)) == last
+    assert judge.decode([half(table)]) == [last]
 
 
-def test_a_few_texts_choose_who_is_judged_on_all(table: CostTable) -> None:
+def test_a_few_texts_choose_who_is_judged_on_more(table: CostTable) -> None:
     asked: dict[int, list[Choice]] = {}
 
     def joint(choice: Choice, every: int) -> float:
         asked.setdefault(every, []).append(choice)
         return total(choice, 1.0)
 
-    found = Judge(ERRORS, joint, evaluations=0).decode(table, half(table))
-    glanced, looked = (asked[every] for every in sorted(asked, reverse=True))
-    assert len(glanced) > len(looked) == FEW
-    assert looked == sorted(glanced, key=lambda choice: total(choice, 1.0))[:FEW]
-    assert found == looked[0]
+    [found] = Judge(ERRORS, joint, evaluations=0).decode([half(table)])
+    glanced, *halvings = (asked[every] for every in sorted(asked, reverse=True))
+    assert len(glanced) > FEW
+    ranked = sorted(glanced, key=lambda choice: total(choice, 1.0))
+    assert halvings == [ranked[:FEW], ranked[:FEW], ranked[: FEW // 2]]
+    assert found == ranked[0]
+
+
+def test_all_texts_decide_between_the_last(table: CostTable) -> None:
+    """The few texts of the search are told the opposite of what holds."""
+
+    def joint(choice: Choice, every: int) -> float:
+        return total(choice, 1.0) * (1.0 if every > 1 else -1.0)
+
+    judge = Judge(ERRORS, joint, evaluations=0)
+    [found] = judge.decode([half(table)])
+    order = sorted(judge.evaluated, key=judge.evaluated.__getitem__)
+    assert found == order[1]
 
 
 def test_smaller_powers_cut_fewer_sub_layers(table: CostTable) -> None:
     cut = []
     for power in POWERS:
-        choice = Feasible(Limit(table, half(table))).decode([row**power for row in ERRORS])
+        choice = half(table).decode([row**power for row in ERRORS])
         assert choice is not None
         cut.append(np.count_nonzero(choice))
     assert cut == sorted(cut, reverse=True)
@@ -100,12 +113,15 @@ def test_each_choice_is_judged_once(table: CostTable) -> None:
         return total(choice, 1.0)
 
     judge = Judge(ERRORS, joint)
-    assert judge.decode(table, half(table)) == judge.decode(table, half(table))
+    assert judge.decode([half(table)]) == judge.decode([half(table)])
     assert len(asked) == len({*asked})
 
 
 def test_a_limit_below_everything_is_answered_by_none(table: CostTable) -> None:
-    assert Judge(ERRORS, lambda *_: 0.0).decode(table, 1e-6) is None
+    judge = Judge(ERRORS, lambda choice, _: total(choice, 1.0))
+    found = judge.decode([Feasible(Limit(table, 1e-6)), half(table)])
+    assert found[0] is None
+    assert found[1] is not None
 
 
 def test_the_natural_gradient_finds_what_no_sum_proposes(table: CostTable) -> None:
@@ -118,9 +134,9 @@ def test_the_natural_gradient_finds_what_no_sum_proposes(table: CostTable) -> No
     found = {}
     for evaluations in (0, 24):
         judge = Judge(ERRORS, joint, evaluations=evaluations)
-        choice = judge.decode(table, half(table))
+        [choice] = judge.decode([half(table)])
         assert choice is not None
-        assert table.upper(choice) <= half(table)
+        assert half(table).fit(choice)
         found[evaluations] = judge.error(choice)
     assert found[24] < 0.97 * found[0]
 
@@ -134,7 +150,49 @@ def test_what_one_budget_taught_serves_the_next(table: CostTable) -> None:
 
     judge = Judge(ERRORS, joint)
     for share in (1.0, 0.9, 1.0):
-        found = judge.decode(table, share * half(table))
-        inside = [choice for choice in asked if table.upper(choice) <= share * half(table)]
+        [found] = judge.decode([half(table, share)])
+        inside = [choice for choice in asked if half(table, share).fit(choice)]
         assert found is not None
         assert judge.error(found) == min(total(choice, 1.0) for choice in inside)
+
+
+def count_evaluations(table: CostTable, budgets: int, again: bool) -> int:
+    asked: list[Choice] = []
+
+    def joint(choice: Choice, every: int) -> float:
+        if every == SEARCH:
+            asked.append(choice)
+        return total(choice, 1.0)
+
+    judge = Judge(ERRORS, joint)
+    wanted = [half(table, share) for share in np.linspace(0.8, 1.2, budgets)]
+    assert None not in judge.decode(wanted)
+    first = len(asked)
+    if not again:
+        return first
+    assert None not in judge.decode(wanted, again=True)
+    return len(asked) - first
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_twelve_budgets_share_what_two_would_evaluate(table: CostTable, again: bool) -> None:
+    one, twelve = (count_evaluations(table, budgets, again) for budgets in (1, 12))
+    assert 0 < one <= twelve <= (3 if again else 2) * one
+
+
+def test_an_evaluation_that_fails_is_left_out_and_counted(table: CostTable) -> None:
+    failing: list[Choice] = []
+
+    def joint(choice: Choice, every: int) -> float:
+        if (choice[0] + choice[3]) % 3:
+            return total(choice, 1.0)
+        if every == SEARCH:
+            failing.append(choice)
+        return np.nan
+
+    judge = Judge(ERRORS, joint)
+    [found] = judge.decode([half(table)])
+    assert found is not None
+    assert found not in failing
+    failed = [choice for choice, error in judge.evaluated.items() if np.isnan(error)]
+    assert failed == failing != []

@@ -42,6 +42,10 @@ def world(seed: int, positions: int = 6):
     return worth, budget, loss, min(map(loss, inside.tolist()))
 
 
+def flat(worth):
+    return [np.append(0.0, np.ones(LEVELS - 1)) for _ in worth]
+
+
 def regret(prior, budget, loss, least, seed: int, evaluations: int) -> float:
     strategy = NaturalGradient(prior, [budget], seed=seed)
     for _ in range(evaluations):
@@ -90,8 +94,7 @@ def test_it_finds_nearly_the_best_of_thousands_in_sixty(prior) -> None:
     regrets = []
     for seed in range(4):
         worth, budget, loss, least = world(seed)
-        flat = [np.append(0.0, np.ones(LEVELS - 1)) for _ in worth]
-        given = {"good": worth, "flat": flat, "misleading": worth[::-1]}[prior]
+        given = {"good": worth, "flat": flat(worth), "misleading": worth[::-1]}[prior]
         regrets.append(regret(given, budget, loss, least, seed, 60))
     assert np.mean(regrets) < 0.02
 
@@ -110,3 +113,44 @@ def test_when_all_are_told_nothing_is_left() -> None:
         told += 1
     assert told == budget.fits(budget.every).sum()
     assert loss(strategy.best()[0]) == least
+
+
+def test_a_certificate_bounds_what_is_left_to_gain() -> None:
+    """Nothing is below the bound more often than it admits, and the bound rises as more is told."""
+    held, gains = [], {10: [], 60: []}
+    for seed in range(8):
+        worth, budget, loss, least = world(seed)
+        strategy = NaturalGradient(flat(worth), [budget], seed=seed)
+        for told in range(1, 61):
+            choice = strategy.ask()
+            strategy.tell(choice, loss(choice))
+            if told in gains:
+                certificate = strategy.certificate()
+                assert certificate.loss == loss(strategy.best()[0])
+                assert 0 <= certificate.bound <= certificate.loss
+                held.append(certificate.bound <= least * (1 + 1e-9))
+                gains[told].append(certificate.gain)
+    assert np.mean(held) >= 0.8
+    assert np.mean(gains[60]) < 0.5 * np.mean(gains[10])
+
+
+def test_nothing_told_is_nothing_to_certify() -> None:
+    worth, budget, _, _ = world(0)
+    assert NaturalGradient(worth, [budget], seed=0).certificate() is None
+
+
+def test_a_further_budget_begins_with_what_others_taught() -> None:
+    worth, budget, loss, _ = world(0)
+    strategy = NaturalGradient(flat(worth), [budget], seed=0)
+    for _ in range(40):
+        choice = strategy.ask()
+        strategy.tell(choice, loss(choice))
+    further = Fitting(len(worth), budget.saved + 2)
+    number = strategy.add(further)
+    for _ in range(4):
+        choice = strategy.ask(number)
+        strategy.tell(choice, loss(choice))
+    inside = further.every[further.fits(further.every)]
+    least = min(map(loss, inside.tolist()))
+    alone = loss(further.decode(flat(worth)))
+    assert loss(strategy.best(number)[0]) - least < 0.2 * (alone - least)

@@ -48,7 +48,22 @@ def test_kl_of_a_chain_is_that_of_its_extraction(elastic, space, batches) -> Non
     small = elastic.extract(space.chain(choice))
     expected = _mean_kl(elastic, small, batches)
     assert Divergence(elastic, batches)(space.chain(choice)) == pytest.approx(expected, abs=1e-6)
-    assert Divergence(elastic, batches)(space.chain(space.dense)) == 0
+    assert Divergence(elastic, batches)(space.chain(space.dense)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("memory", [0, 20_000, 2**29])
+def test_what_is_shared_with_the_dense_encoder_may_be_kept_or_not(
+    elastic, space, batches, memory
+) -> None:
+    apart = Divergence(elastic, batches, memory=memory)
+    for cut in range(len(space.choices)):
+        choice = [int(place >= cut) for place in range(len(space.choices))]
+        chain = space.chain(choice)
+        expected = _mean_kl(elastic, elastic.extract(chain), batches)
+        assert apart(chain) == pytest.approx(expected, abs=1e-6)
+        some = [{name: array[::2] for name, array in batch.items()} for batch in batches]
+        expected = _mean_kl(elastic, elastic.extract(chain), some)
+        assert apart(chain, 2) == pytest.approx(expected, abs=1e-6)
 
 
 def test_progress_ends_at_the_total(encoder, batches) -> None:

@@ -11,13 +11,16 @@ def test_spread_is_the_finite_sample_quantile() -> None:
 
 
 @pytest.mark.parametrize("n", [8, 12, 16])
-def test_spread_of_few_rows_holds_new_residuals_and_is_narrower_than_the_largest_promises(
-    n: int,
-) -> None:
-    rng = np.random.default_rng(0)
-    draws = np.abs(rng.laplace(scale=0.02, size=(2_000, n + 1)))
+@pytest.mark.parametrize(("law", "least"), [("normal", 0.9), ("laplace", 0.9)])
+def test_spread_of_few_rows_holds_new_residuals(n: int, law: str, least: float) -> None:
+    draws = np.abs(getattr(np.random.default_rng(0), law)(scale=0.02, size=(4_000, n + 1)))
     spreads = np.array([conformal_spread(row[:n], np.zeros(n), 0.9) for row in draws])
-    assert 0.9 <= (draws[:, n] <= spreads).mean() <= 0.95
+    assert least <= (draws[:, n] <= spreads).mean() <= 0.996
+
+
+def test_fewer_rows_are_trusted_less() -> None:
+    spreads = [conformal_spread(np.full(n, 0.02), np.zeros(n), 0.9) for n in (8, 10, 12, 16, 18)]
+    assert spreads == sorted(spreads, reverse=True)
 
 
 def test_residuals_count_less_where_the_left_out_row_had_leverage() -> None:

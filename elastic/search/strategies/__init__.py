@@ -16,5 +16,6 @@ STRATEGIES = Registry(
         "sng": "elastic.search.strategies.sng:Sng",
         "asng": "elastic.search.strategies.sng:Asng",
         "look-up": "elastic.search.strategies.look_up:LookUp",
+        "grid": "elastic.search.strategies.grid:Grid",
     },
 )
