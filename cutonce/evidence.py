@@ -16,7 +16,7 @@ from deploy.manifest import versions
 from deploy.task import Task
 from devices.device import open_device
 from devices.target import Target
-from elastic.search.loop import Cut
+from elastic.search.rounds import Cut
 from elastic.search.strategies.natural_gradient import SURE
 from elastic.space import SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
@@ -96,7 +96,7 @@ def _target_evidence(
         "checked": [
             {
                 "label": str(step.measurement.architecture),
-                **interval_json(step.predicted),
+                **interval_json(step.first.predicted),
                 "measured": step.measurement.statistics.intrinsic,
                 "interval": list(step.measurement.statistics.interval),
             }
@@ -120,20 +120,21 @@ def _budget_evidence(
         "budget": cut.budget.text,
         "name": name,
         "target": str(cut.budget.target),
-        "limit": step.limit,
-        "bound": cut.budget.bound,
+        "limit": step.first.limit,
+        "bound": cut.budget.first.bound,
         "status": met if step.fits else "missed",
         "subnet": f"subnets/{name}",
         "chain": chain_text(space.chain(step.choice), space.base),
         "architecture": encoder.architecture.to_json(),
         "parameters": parameters(encoder.architecture),
-        "size_bytes": step.size_bytes,
-        "dense_size_bytes": cut.start.size_bytes,
-        "predicted": dict(zip(("lower", "ms", "upper"), step.predicted, strict=True)),
+        "size_bytes": step.first.deployed.size_bytes,
+        "dense_size_bytes": cut.start.first.deployed.size_bytes,
+        "predicted": dict(zip(("lower", "ms", "upper"), step.first.predicted, strict=True)),
         "measured": step.measurement.statistics.to_json(),
-        "within": step.measurement.within(step.limit),
+        "within": step.measurement.within(step.first.limit),
         "speedup": step.speedup,
         "metrics": _metrics(setting.task, encoder, reference),
+        "further": [taken.to_json() for taken in step.taken[1:]],
         "rounds": [step.to_json(space) for step in cut.rounds],
         "certificate": _certificate(cut),
     }

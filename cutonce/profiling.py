@@ -69,6 +69,7 @@ def make_profiles(
     seed: int,
     at_most: int = 0,
     thorough: bool = False,
+    weighed: bool = False,
 ) -> list[Profile]:
     """Profile all targets side by side; goes on where an earlier call stopped.
 
@@ -79,6 +80,7 @@ def make_profiles(
         at_most: encoders that are measured while a law is not sure enough (predictors.planner).
         thorough: find the tile size and the operator table of every target too, by more encoders, for
             the first of the workloads; and weigh some encoders.
+        weighed: weigh some encoders in any case: file size, peak memory.
     """
     if configurations < LEAST:
         raise UsageError(f"A profile needs at least {LEAST} configurations, not {configurations}.")
@@ -112,8 +114,8 @@ def make_profiles(
                 break  # what fails again and again is said above
         done = {(m.target, m.architecture, m.workload) for m in measured}
         sound = [pair for pair in chosen if all((t, *pair) in done for t in targets)]
-        weighed = to_weigh(sound) if thorough else []
-        weights = _weigh(weighed, targets, Path(work), pool, store)
+        heavy = to_weigh(sound) if thorough or weighed else []
+        weights = _weigh(heavy, targets, Path(work), pool, store)
     speeds = {d: probe_speed(d) for d in {t.device for t in targets}} if thorough else {}
     profiles = []
     for target in targets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,24 +18,29 @@ from cutonce.setting import Setting
 from cutonce.subnets import read_record, save_subnet
 from cutonce.tasks import predict_with
 from deploy.encoder import Encoder
+from devices.errors import UsageError
 from devices.files import write_json
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.recipes.distil import Lesson, distil
 from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.budget import Bound
 from elastic.search.deployment import Deployment
 from elastic.search.judge import Judge
 from elastic.search.knapsack import Errors, front
-from elastic.search.loop import Cut, cut_to_budgets
+from elastic.search.loop import cut_to_budgets
 from elastic.search.losses import Joint, kept
+from elastic.search.rounds import Cut
 from elastic.search.sensitivity import Divergence, module_errors, sub_network
 from elastic.space import WIDTH_STEP, Chain, SearchSpace, chain_text
 from predictors.predictor import LatencyPredictor
+from predictors.quantity import FILE_SIZE, PEAK_MEMORY
 
 CALIBRATION_EXAMPLES = 512
 ERROR_EXAMPLES = 64
 LOSS_EXAMPLES = 256
+WEIGHED: dict[Bound, str] = {"file": FILE_SIZE.name, "memory": PEAK_MEMORY.name}
 FRONT_POINTS = 8
 
 
@@ -50,7 +55,10 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     dense = setting.model.encoder
     setting.task.check_fits(dense.architecture)
     predictors = ensure_predictors(setting)
-    space = make_space(setting, predictors)
+    latencies = {
+        target: found for (target, bound), found in predictors.items() if bound == "intrinsic"
+    }
+    space = make_space(setting, latencies)
     elastic, database = make_elastic(setting)
     errors = make_errors(setting, elastic, space, database)
     joint = make_joint(setting, elastic, space, database)
@@ -77,38 +85,64 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     )
     evaluated = evaluate_front(setting, elastic, database, space, errors, joint, cuts)
     for cut in cuts:
-        for sentence in doubts(cut, predictors[cut.budget.target]):
+        for sentence in doubts(cut, latencies[cut.budget.target]):
             warn(f"{cut.budget.text}: {sentence}")
     names = recover(setting, elastic, space, cuts)
-    return evidence(setting, space, predictors, cuts, names, evaluated, warnings)
+    return evidence(setting, space, latencies, cuts, names, evaluated, warnings)
 
 
-def ensure_predictors(setting: Setting) -> dict[Target, LatencyPredictor]:
-    """One predictor per target; profiles what the store does not cover, and says so."""
-    targets = list(dict.fromkeys(budget.target for budget in setting.budgets))
-    dense = setting.model.encoder.architecture
-    shallow = dense.with_operators([*dense.operators[:1], *[None] * (len(dense.operators) - 1)])
-    ends = [dense, shallow]
-    found: dict[Target, LatencyPredictor] = {}
-    for target in targets:
+def ensure_predictors(setting: Setting) -> dict[tuple[Target, Bound], LatencyPredictor]:
+    """One predictor per target and bound; profiles what the store does not cover, and says so."""
+    constraints = [c for budget in setting.budgets for c in budget.constraints]
+    bounds: dict[Target, set[Bound]] = {}
+    for constraint in constraints:
+        bounds.setdefault(constraint.target, {"intrinsic"}).add(constraint.bound)
+    found: dict[tuple[Target, Bound], LatencyPredictor] = {}
+    for target, wanted in bounds.items():
         kept = stored_profile(setting.store, target)
-        if kept is not None and kept.predictor.in_domain(ends, [setting.workload] * 2).all():
-            found[target] = kept.predictor
-    missing = [target for target in targets if target not in found]
+        if kept is not None and _covers(kept.predictor, setting):
+            found.update(_by_bound(target, wanted, kept.predictor, kept.others))
+    missing = {t: some for t, some in bounds.items() if not {(t, b) for b in some} <= {*found}}
     if missing:
         talk(f"No profile covers this model on {', '.join(map(str, missing))}: profiling first.")
         profiles = make_profiles(
-            missing,
-            around=dense,
+            list(missing),
+            around=setting.model.encoder.architecture,
             workloads=[setting.workload],
             configurations=14,
             visits=setting.visits,
             store=setting.store,
             pool=setting.pool,
             seed=setting.seed,
+            weighed=any(bound in WEIGHED for some in missing.values() for bound in some),
         )
-        found.update({profile.target: profile.predictor for profile in profiles})
+        for profile in profiles:
+            target, some = profile.target, missing[profile.target]
+            found.update(_by_bound(target, some, profile.predictor, profile.others))
+    for constraint in constraints:
+        if (constraint.target, constraint.bound) not in found:
+            raise UsageError(
+                f"{constraint.target} does not tell its peak memory, which {constraint.text} bounds; "
+                "bound the file instead (20MB)."
+            )
     return found
+
+
+def _covers(predictor: LatencyPredictor, setting: Setting) -> bool:
+    """Whether the dense model and its smallest sub-networks are in the predictor's domain."""
+    dense = setting.model.encoder.architecture
+    shallow = dense.with_operators([*dense.operators[:1], *[None] * (len(dense.operators) - 1)])
+    return bool(predictor.in_domain([dense, shallow], [setting.workload] * 2).all())
+
+
+def _by_bound(
+    target: Target,
+    bounds: Iterable[Bound],
+    latency: LatencyPredictor,
+    others: Mapping[str, LatencyPredictor],
+) -> dict[tuple[Target, Bound], LatencyPredictor]:
+    known = {bound: others.get(WEIGHED[bound]) if bound in WEIGHED else latency for bound in bounds}
+    return {(target, bound): found for bound, found in known.items() if found is not None}
 
 
 def make_space(setting: Setting, targets: Iterable[Target]) -> SearchSpace:
@@ -243,7 +277,7 @@ def recover(
             student,
             tokenizer=setting.model.tokenizer,
             budget=cut.budget,
-            limit=cut.chosen.limit,
+            limit=cut.chosen.first.limit,
             workload=setting.workload,
             chain=chain,
             source=setting.model.source,

@@ -1,9 +1,10 @@
 """Cut a fine-tuned encoder to one or more latency budgets, in one run.
 
 A budget is TARGET=4ms, or TARGET=0.7x for a fraction of the dense model's own latency; it bounds the
-intrinsic latency, or with :p90 the contended 90th percentile. Targets without a profile are profiled
-first. Every chosen network is exported and measured before it is called fitting. Interrupted, the
-same command goes on where it stopped.
+intrinsic latency, or with :p90 the contended 90th percentile. Behind commas it has further limits for
+the same network: 20MB of file, 200MB:memory, TARGET=3ms on another target. Targets without a profile
+are profiled first. Every chosen network is exported and measured before it is called fitting.
+Interrupted, the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def search(
 
     Args:
         model: directory or hub name of a checkpoint, or of a cutonce encoder.
-        budgets: ``TARGET=4ms[:p90]`` or ``TARGET=0.7x[:p90]``.
+        budgets: ``TARGET=4ms[:p90]`` or ``TARGET=0.7x[:p90]``, with further limits behind commas:
+            ``20MB``, ``200MB:memory``, ``OTHER_TARGET=3ms``.
         data, text, text_pair, label, evaluation, task, max_length: the task; without ``label`` only
             the agreement with the dense model is reported.
         batch, length: the workload that the budgets are about.
@@ -196,23 +198,34 @@ def show_budgets(result: dict[str, Any]) -> None:
     show_table("Budgets", header, rows)
 
 
+def amount(constraint: dict[str, Any]) -> str:
+    """What a network takes of a further constraint."""
+    return f"{constraint['measured']:.3g} {constraint['unit']}"
+
+
 def show(result: dict[str, Any]) -> None:
     show_budgets(result)
-    counted = result["search"]
-    failed = f", {counted['failed']} of which failed and were left out" if counted["failed"] else ""
-    talk(f"Networks evaluated for all budgets together: {counted['evaluations']}{failed}.")
+    if counted := result.get("search"):
+        failed = (
+            f", {counted['failed']} of which failed and were left out" if counted["failed"] else ""
+        )
+        talk(f"Networks evaluated for all budgets together: {counted['evaluations']}{failed}.")
     for entry in result["budgets"]:
-        if certificate := entry["certificate"]:
+        if certificate := entry.get("certificate"):
             talk(
                 f"{entry['budget']}: diverges by {certificate['loss']:.3g} nats from the dense model; "
                 f"that a network predicted to be as fast stays below {certificate['bound']:.3g} has a "
                 f"chance of {1 - certificate['probability']:.0%}, as far as those evaluated tell."
             )
+    for entry in result["budgets"]:
+        for some in entry.get("further", ()):
+            talk(f"{some['constraint']}: {amount(some)} of {some['limit']:.3g} {some['unit']}.")
     for warning in result["warnings"]:
         talk(f"Warning: {warning}")
     for entry in result["budgets"]:
         if entry["status"] == "missed":
             nearest = milliseconds(entry["measured"][entry["bound"]])
-            talk(f"Missed: {entry['budget']}: the nearest network takes {nearest}.")
+            also = "".join(f", {amount(some)}" for some in entry.get("further", ()))
+            talk(f"Missed: {entry['budget']}: the nearest network takes {nearest}{also}.")
     for budget in result["unreachable"]:
         talk(f"Unreachable: {budget}; its warning says what can be reached.")

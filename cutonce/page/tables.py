@@ -39,9 +39,13 @@ def verdict(budgets: Sequence[Evidence], unreachable: Sequence[str]) -> str:
 
 
 def _excess(budget: Evidence) -> str:
-    measured, limit = bounded(budget["measured"], budget["bound"]), budget["limit"]
-    over = f"{measured / limit - 1:.1%} over {milliseconds(limit)} ms"
-    return f"measured {milliseconds(measured)} ms, {over}"
+    first = bounded(budget["measured"], budget["bound"]), budget["limit"], "ms"
+    further = (
+        (some["measured"], some["limit"], some["unit"]) for some in budget.get("further", ())
+    )
+    measured, limit, unit = max([first, *further], key=lambda one: one[0] / one[1])
+    over = f"{measured / limit - 1:.1%} over {milliseconds(limit)} {unit}"
+    return f"measured {milliseconds(measured)} {unit}, {over}"
 
 
 def summary(run: Evidence) -> Html:

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
+from devices.errors import UsageError
 from devices.files import whole_directory
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
+from elastic.search.budget import Bound, bounded
 from elastic.space import Choice, SearchSpace
 from profiler.campaign import run_campaign
-from profiler.job import Job
+from profiler.footprint import weigh
+from profiler.job import Job, Key
 from profiler.measurement import Measurement
 from profiler.store import Store
+
+MB = 1e6
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A network that was exported and measured."""
+    """A network that was exported and measured.
+
+    Attributes:
+        peak_bytes: the most memory of a process that runs it; None where that was not asked for.
+    """
 
     measurement: Measurement
     size_bytes: int
+    peak_bytes: int | None = None
+
+    def amount(self, bound: Bound) -> float:
+        """Milliseconds or MB that ``bound`` is about."""
+        if bound == "file":
+            return self.size_bytes / MB
+        if bound == "memory":
+            return (self.peak_bytes or 0) / MB
+        return bounded(self.measurement, bound)
 
 
 class Deployment:
-    """Exports sub-networks of one elastic encoder and measures them, dense beside them.
+    """Exports sub-networks of one elastic encoder and measures them.
 
     Args:
         work: where sub-networks are exported.
@@ -58,10 +76,18 @@ class Deployment:
         self.visits, self.seed, self.progress = visits, seed, progress
 
     def measure(
-        self, name: str, targets: Sequence[Target], wanted: Sequence[tuple[Target, Choice]] = ()
-    ) -> tuple[dict[Target, Deployed], list[Deployed]]:
-        """The dense model on every target, and every network wanted, in one interleaved campaign."""
-        unique = list(dict.fromkeys([*((target, self.space.dense) for target in targets), *wanted]))
+        self,
+        name: str,
+        wanted: Sequence[tuple[Target, Choice]],
+        weighed: Collection[Target] = (),
+    ) -> dict[tuple[Target, Choice], Deployed]:
+        """Every network wanted, in one interleaved campaign; of targets that are ``weighed``, with the
+        memory that it takes.
+
+        Raises:
+            UsageError: such a target does not tell it.
+        """
+        unique = list(dict.fromkeys(wanted))
         requests = [
             ExportRequest(
                 self._extract(choice), target.runtime, target.precision, self._place(choice)
@@ -74,22 +100,40 @@ class Deployment:
             Job(target, self.space.architecture(choice), self.workload, files.path)
             for (target, choice), files in zip(unique, exported, strict=True)
         ]
+        campaign = f"{self.campaign}/{name}"
         with self.progress(f"measuring {len(jobs)} networks") as advance:
             measured = run_campaign(
                 jobs,
                 store=self.store,
-                campaign=f"{self.campaign}/{name}",
+                campaign=campaign,
                 seed=self.seed,
                 visits=self.visits,
                 progress=advance,
             )
-        deployed = (
-            Deployed(measurement, sum(file.stat().st_size for file in files.files))
-            for measurement, files in zip(measured, exported, strict=True)
-        )
-        found = dict(zip(unique, deployed, strict=True))
-        dense = {target: found[target, self.space.dense] for target in targets}
-        return dense, [found[key] for key in wanted]
+        peaks = self._peaks([job for job in jobs if job.target in weighed], campaign)
+        return {
+            key: Deployed(
+                measurement,
+                sum(file.stat().st_size for file in files.files),
+                peaks.get(job.key),
+            )
+            for key, measurement, files, job in zip(unique, measured, exported, jobs, strict=True)
+        }
+
+    def _peaks(self, jobs: Sequence[Job], campaign: str) -> dict[Key, int]:
+        if not jobs:
+            return {}
+        with self.progress(f"weighing {len(jobs)} networks") as advance:
+            weights = weigh(jobs, store=self.store, campaign=f"{campaign}/memory", progress=advance)
+        found = {}
+        for job, weight in zip(jobs, weights, strict=True):
+            if weight.peak_bytes is None:
+                raise UsageError(
+                    f"{job.target} does not tell what memory a model takes there; bound its file "
+                    "instead (20MB)."
+                )
+            found[job.key] = weight.peak_bytes
+        return found
 
     def _place(self, choice: Choice) -> Path:
         if choice == self.space.dense:

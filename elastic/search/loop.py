@@ -1,4 +1,4 @@
-"""Decode, extract, deploy, measure, feed back: until the measured latency fits the budget.
+"""Decode, extract, deploy, measure, feed back: until what is measured keeps the budget.
 
 The dynamic programme decodes against predictions; a prediction is off by a few per cent, so the
 decoded network is exported and measured, and the limit that the next decoding is given moves by the
@@ -8,141 +8,34 @@ ratio of what was asked to what was measured: down after a miss, up where slack 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from itertools import combinations
+
+import numpy as np
 
 from devices.errors import BudgetUnreachable
 from devices.target import Target
-from elastic.search.budget import Budget, bounded
+from elastic.search.budget import Bound, Budget, Constraint
 from elastic.search.deployment import Deployed, Deployment
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import Judge
 from elastic.search.knapsack import cheapest
-from elastic.search.strategies.natural_gradient import Certificate
-from elastic.space import Choice, SearchSpace, chain_text
+from elastic.search.rounds import Cut, Round, Taken
+from elastic.space import Choice, SearchSpace
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
-from profiler.measurement import Measurement
-from profiler.statistics import ratio
 
-AIM = 0.97  # the share of the limit that a correction aims at, so that noise does not undo it
-SLACK = 0.06  # unused share of the limit that is worth another round
 DRIFT = 0.05  # change of the dense model between campaigns that is worth a warning
 
+Predictors = Mapping[tuple[Target, Bound], LatencyPredictor]
+"""Of what every target takes of everything that is bounded there."""
 
-@dataclass(frozen=True)
-class Round:
-    """One network measured for one budget; milliseconds.
-
-    Attributes:
-        predicted: lower end, value and upper end of the prediction.
-        measurement: of the network; ``size_bytes`` is that of its exported files.
-        dense: the dense model, measured in the same campaign as ``measurement``.
-    """
-
-    budget: Budget
-    choice: Choice
-    predicted: tuple[float, float, float]
-    measurement: Measurement
-    size_bytes: int
-    dense: Measurement
-
-    @property
-    def limit(self) -> float:
-        """What the budget allows; where it is relative, relative to ``dense``."""
-        return self.budget.limit(self.dense)
-
-    @property
-    def measured(self) -> float:
-        """What the budget bounds."""
-        return bounded(self.measurement, self.budget.bound)
-
-    @property
-    def fits(self) -> bool:
-        return self.measured <= self.limit
-
-    @property
-    def surely(self) -> bool:
-        """Whether it fits at the upper end of what was measured, so that another campaign would very
-        likely find the same."""
-        if self.budget.bound != "intrinsic":
-            return self.fits
-        if self.budget.relative:
-            return ratio(self.dense.minima, self.measurement.minima)[2] <= self.budget.value
-        return self.measurement.statistics.interval[1] <= self.limit
-
-    @property
-    def speedup(self) -> float:
-        """How many times faster than the dense model, both measured side by side."""
-        return self.dense.statistics.intrinsic / self.measurement.statistics.intrinsic
-
-    def to_json(self, space: SearchSpace) -> dict[str, Any]:
-        lower, ms, upper = self.predicted
-        return {
-            "chain": chain_text(space.chain(self.choice), space.base),
-            "limit": self.limit,
-            "predicted": ms,
-            "lower": lower,
-            "upper": upper,
-            "measured": self.measured,
-        }
-
-
-@dataclass
-class Cut:
-    """The search for one budget.
-
-    Attributes:
-        judge: of what is decoded.
-        start: the dense model as a round of its own.
-        allowed: what the next decoding may be predicted to take, at the upper end.
-        rounds: every network measured so far.
-    """
-
-    budget: Budget
-    table: CostTable
-    judge: Judge
-    start: Round
-    allowed: float
-    rounds: list[Round] = field(default_factory=list)
-    done: bool = False
-
-    @property
-    def keeps_dense(self) -> bool:
-        return self.start.fits
-
-    @property
-    def chosen(self) -> Round:
-        """The dense model where it fits; else of the rounds that surely fit the one of least joint
-        error; else the round that takes the least share of its limit."""
-        if self.keeps_dense:
-            return self.start
-        sure = [step for step in self.rounds if step.surely]
-        if sure:
-            return min(sure, key=lambda step: self.judge.error(step.choice))
-        return min(self.rounds, key=lambda step: step.measured / step.limit)
-
-    @property
-    def certificate(self) -> Certificate | None:
-        """What the search could still gain over the chosen network, among all that are predicted to be as
-        fast; None where the dense model is kept."""
-        if self.keeps_dense:
-            return None
-        return self.judge.certificate(
-            Feasible(Limit(self.table, self.table.upper(self.chosen.choice)))
-        )
-
-    def feed_back(self, step: Round) -> None:
-        """Move the allowance by what was measured; done when it fits without slack to use."""
-        self.rounds.append(step)
-        self.done = step.surely and step.measured >= (1 - SLACK) * step.limit
-        self.allowed = step.predicted[2] * AIM * step.limit / step.measured
+Networks = Mapping[tuple[Target, Choice], Deployed]
 
 
 def cut_to_budgets(
     deployment: Deployment,
     judge: Judge,
-    predictors: Mapping[Target, LatencyPredictor],
+    predictors: Predictors,
     budgets: Sequence[Budget],
     *,
     rounds: int,
@@ -152,7 +45,7 @@ def cut_to_budgets(
 
     Args:
         judge: of what is decoded.
-        predictors: one per target of the budgets.
+        predictors: one per target and bound of the budgets.
         rounds: decodings per budget at most.
         warn: told of every budget that not even the cheapest sub-network is predicted to fit, which
             is left out, and when the dense model's own latency moves between campaigns.
@@ -161,72 +54,114 @@ def cut_to_budgets(
         BudgetUnreachable: no budget can be reached.
     """
     space = deployment.space
-    targets = list(dict.fromkeys(budget.target for budget in budgets))
-    dense, _ = deployment.measure("dense", targets)
+    constraints = list(dict.fromkeys(c for budget in budgets for c in budget.constraints))
     tables = {
-        t: predictors[t].table(space.base, space.choices, deployment.workload) for t in targets
+        key: predictors[key].table(space.base, space.choices, deployment.workload)
+        for key in dict.fromkeys((c.target, c.bound) for c in constraints)
     }
-    cuts = [
-        _begin(budget, tables[budget.target], judge, dense[budget.target], space)
-        for budget in budgets
-    ]
+    weighed = {c.target for c in constraints if c.bound == "memory"}
+    dense = deployment.measure("dense", _dense(constraints, space), weighed)
+    cuts = [_begin(budget, tables, judge, dense, space) for budget in budgets]
     cuts = _reachable(cuts, warn)
     for number in range(1, rounds + 1):
         steps = _next(judge, [cut for cut in cuts if not cut.done], again=number > 1)
         if not steps:
             break
-        wanted = [(cut.budget.target, choice) for cut, choice in steps]
-        still = [target for target in targets if any(target == key for key, _ in wanted)]
-        beside, measured = deployment.measure(f"round {number}", still, wanted)
-        _check_drift(budgets, dense, beside, warn)
-        for (cut, choice), deployed in zip(steps, measured, strict=True):
-            predicted = cut.table.predict(choice)
-            reference = beside[cut.budget.target].measurement
-            step = Round(
-                cut.budget, choice, predicted, deployed.measurement, deployed.size_bytes, reference
-            )
-            cut.feed_back(step)
+        asked = [(c.target, choice) for cut, choice in steps for c in cut.budget.constraints]
+        still = [c for cut, _ in steps for c in cut.budget.constraints]
+        wanted = [*_dense(still, space), *asked]
+        measured = deployment.measure(f"round {number}", wanted, weighed)
+        _check_drift(constraints, space.dense, dense, measured, warn)
+        for cut, choice in steps:
+            cut.feed_back(_round(cut.budget, cut.tables, choice, measured, space))
     return cuts
 
 
+def _dense(constraints: Sequence[Constraint], space: SearchSpace) -> list[tuple[Target, Choice]]:
+    """The dense model on every target."""
+    return [(target, space.dense) for target in dict.fromkeys(c.target for c in constraints)]
+
+
+def _round(
+    budget: Budget,
+    tables: Sequence[CostTable],
+    choice: Choice,
+    measured: Networks,
+    space: SearchSpace,
+) -> Round:
+    taken = (
+        Taken(c, table.predict(choice), measured[c.target, choice], measured[c.target, space.dense])
+        for c, table in zip(budget.constraints, tables, strict=True)
+    )
+    return Round(choice, tuple(taken))
+
+
 def _begin(
-    budget: Budget, table: CostTable, judge: Judge, dense: Deployed, space: SearchSpace
+    budget: Budget,
+    tables: Mapping[tuple[Target, Bound], CostTable],
+    judge: Judge,
+    dense: Networks,
+    space: SearchSpace,
 ) -> Cut:
-    whole = dense.measurement
-    start = Round(budget, space.dense, table.predict(space.dense), whole, dense.size_bytes, whole)
+    own = [tables[c.target, c.bound] for c in budget.constraints]
+    start = _round(budget, own, space.dense, dense, space)
     # Decoded on the predictor's own scale: the machine may have been quicker or slower when it was
     # profiled than it was just now with the dense model.
-    allowed = start.limit * start.predicted[1] / start.measured
-    return Cut(budget, table, judge, start, allowed, done=start.fits)
+    allowed = [taken.predicted[1] / taken.share for taken in start.taken]
+    return Cut(budget, own, judge, start, allowed, done=start.fits)
 
 
 def _reachable(cuts: Sequence[Cut], warn: Callable[[str], None]) -> list[Cut]:
     """The cuts whose budget some sub-network is predicted to fit; the others are said."""
     found = []
     for cut in cuts:
-        _, ms, upper = cut.table.predict(cheapest(cut.table))
-        if ms <= cut.allowed:
+        sentence = None if cut.done else _obstacle(cut)
+        if sentence is None:
             found.append(cut)
-            continue
-        scale = cut.start.measured / cut.start.predicted[1]
-        sentence = (
-            f"No sub-network fits {cut.budget.text} ({cut.start.limit:.3g} ms): the fastest "
-            f"reachable is predicted at {scale * ms:.3g} ms, at most {scale * upper:.3g} ms; raise "
-            "the budget to that, choose a faster target, or start from a smaller model."
-        )
-        if len(cuts) == 1:
+        elif len(cuts) == 1:
             raise BudgetUnreachable(sentence)
-        warn(sentence)
+        else:
+            warn(sentence)
     if not found:
         raise BudgetUnreachable("None of the budgets can be reached; see the warnings above.")
     return found
 
 
+def _obstacle(cut: Cut) -> str | None:
+    """Why no sub-network keeps the budget; None where one is predicted to."""
+    for taken, table, allowed in zip(cut.start.taken, cut.tables, cut.allowed, strict=True):
+        _, least, upper = table.predict(cheapest(table))
+        if least > allowed:
+            scale, unit = taken.measured / taken.predicted[1], taken.constraint.unit
+            best = "fastest" if taken.constraint.is_latency else "smallest"
+            return (
+                f"No sub-network fits {taken.constraint.text} ({taken.limit:.3g} {unit}): the {best} "
+                f"reachable is predicted at {scale * least:.3g} {unit}, at most {scale * upper:.3g} "
+                f"{unit}; raise the budget to that, choose another target, or start from a smaller model."
+            )
+    limits = [Limit(*pair) for pair in zip(cut.tables, cut.allowed, strict=True)]
+    alone = [_some(cut, limit) for limit in limits]
+    if not all(alone) or _some(cut, *limits):
+        return None
+    pairs = combinations(zip(cut.budget.constraints, limits, strict=True), 2)
+    contrary = [(one.text, other.text) for (one, a), (other, b) in pairs if not _some(cut, a, b)]
+    names = " and ".join(contrary[0]) if contrary else "all of its limits"
+    return (
+        f"Budget {cut.budget.text} contradicts itself: sub-networks keep each of its limits, but none "
+        f"was found that keeps {names}; raise one of them."
+    )
+
+
+def _some(cut: Cut, *limits: Limit) -> bool:
+    """Whether any choice keeps the limits."""
+    flat = [np.zeros(len(row)) for row in cut.table.units]
+    return Feasible(*limits).decode(flat) is not None
+
+
 def _next(judge: Judge, cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, Choice]]:
     """Per cut the next network to measure; none where the decoding repeats itself."""
     found = []
-    wanted = [Feasible(Limit(cut.table, cut.allowed)) for cut in cuts]
-    decoded = judge.decode(wanted, again=again)
+    decoded = judge.decode([cut.feasible for cut in cuts], again=again)
     for cut, choice in zip(cuts, decoded, strict=True):
         network = cheapest(cut.table) if choice is None else choice
         cut.done = any(step.choice == network for step in cut.rounds)
@@ -236,20 +171,21 @@ def _next(judge: Judge, cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, 
 
 
 def _check_drift(
-    budgets: Sequence[Budget],
-    before: Mapping[Target, Deployed],
-    after: Mapping[Target, Deployed],
+    constraints: Sequence[Constraint],
+    choice: Choice,
+    before: Networks,
+    after: Networks,
     warn: Callable[[str], None],
 ) -> None:
     """A limit in milliseconds means little while the machine's own speed moves; one relative to the
     dense model is judged beside it and stands."""
-    absolute = dict.fromkeys(budget.target for budget in budgets if not budget.relative)
-    for target in (target for target in absolute if target in after):
-        now, then = after[target].measurement, before[target].measurement
-        ratio = now.statistics.intrinsic / then.statistics.intrinsic
-        if abs(ratio - 1) > DRIFT:
+    absolute = dict.fromkeys(c.target for c in constraints if c.is_latency and not c.relative)
+    for target in (target for target in absolute if (target, choice) in after):
+        now, then = after[target, choice].measurement, before[target, choice].measurement
+        moved = now.statistics.intrinsic / then.statistics.intrinsic
+        if abs(moved - 1) > DRIFT:
             warn(
-                f"On {target} the dense model took {ratio:.2f} times as long as at the start: the "
+                f"On {target} the dense model took {moved:.2f} times as long as at the start: the "
                 "machine's own speed moved; measure again when it is quieter before trusting a close "
                 "call."
             )

@@ -60,6 +60,35 @@ def test_budgets_are_met_by_what_was_measured(found: dict[str, Any]) -> None:
     assert generous["chain"] == found["dense"]["chain"]
 
 
+def test_further_limits_hold_for_the_same_network(
+    found: dict[str, Any], asked: dict[str, Any], place: Path
+) -> None:
+    megabytes = 0.9 * found["budgets"][0]["dense_size_bytes"] / 1e6
+    budget = f"{TARGET}=0.75x,{megabytes:.3f}MB,fake:4/fake/fp32=0.6x"
+    result = cutonce.search(**asked, budgets=[budget], post_training=True, out=place / "further")
+    [entry] = result["budgets"]
+    assert entry["status"] == "met"
+    assert entry["size_bytes"] / 1e6 <= megabytes
+    assert [some["unit"] for some in entry["further"]] == ["MB", "ms"]
+    for some in entry["further"]:
+        assert some["measured"] <= some["limit"]
+        assert some["predicted"] == pytest.approx(some["measured"], rel=0.1)
+
+
+def test_memory_that_no_one_tells_is_not_bounded(asked: dict[str, Any], place: Path) -> None:
+    with pytest.raises(UsageError, match="does not tell its peak memory"):
+        cutonce.search(**asked, budgets=[f"{TARGET}=0.5x,90MB:memory"], out=place / "memory")
+
+
+def test_what_was_evaluated_is_counted_and_certified(found: dict[str, Any]) -> None:
+    assert found["search"]["evaluations"] > 10
+    assert found["search"]["failed"] == 0
+    first, second, generous, *_ = found["budgets"]
+    assert generous["certificate"] is None
+    for entry in (first, second):
+        assert 0 <= entry["certificate"]["bound"] <= entry["certificate"]["loss"]
+
+
 def test_widths_step_by_the_tile_and_keep_their_steps(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,8 @@ from elastic.search import loop
 from elastic.search.budget import Budget
 from elastic.search.deployment import Deployed
 from elastic.search.judge import Judge
-from elastic.search.loop import Cut, Round
+from elastic.search.knapsack import cheapest
+from elastic.search.rounds import AIM, Cut, Round, Taken
 from elastic.space import SearchSpace
 from predictors.predictor import LatencyPredictor
 from profiler.measurement import Measurement
@@ -37,30 +38,39 @@ def begun(text: str, dense: float) -> Cut:
     ms = [0.1 + sum(getattr(op, "width", 64) for op in a.operators) / 100 for a in known]
     predictor = LatencyPredictor().fit(known, [Workload()] * 8, ms)
     table = predictor.table(SPACE.base, SPACE.choices, Workload())
-    return loop._begin(Budget.parse(text), table, JUDGE, Deployed(took(dense), 1000), SPACE)
+    budget = Budget.parse(text)
+    tables = {(c.target, c.bound): table for c in budget.constraints}
+    whole = {(c.target, SPACE.dense): Deployed(took(dense), 8000) for c in budget.constraints}
+    return loop._begin(budget, tables, JUDGE, whole, SPACE)
+
+
+def step(cut, level, took_ms, *, predicted=(1.0, 1.0, 1.0), dense=8.0, size=500) -> Round:
+    """A round of the network with ``level`` everywhere; milliseconds, or measurements."""
+    own, whole = (
+        some if isinstance(some, Measurement) else took(some) for some in (took_ms, dense)
+    )
+    taken = (
+        Taken(c, predicted, Deployed(own, size), Deployed(whole, 8000))
+        for c in cut.budget.constraints
+    )
+    return Round((level,) * 4, tuple(taken))
 
 
 def test_a_miss_tightens_and_slack_widens_what_is_allowed() -> None:
     cut = begun("fake/fake/fp32=4ms", dense=8.0)
-    step = Round(cut.budget, (1,) * 4, (3.5, 3.8, 4.0), took(4.4), 500, took(8.0))
-    cut.feed_back(step)
-    assert not cut.done
-    assert cut.allowed == pytest.approx(4.0 * loop.AIM * 4.0 / 4.4)
-    cut.feed_back(replace(step, measurement=took(3.0)))
-    assert not cut.done
-    assert cut.allowed > 4.0
-    cut.feed_back(replace(step, measurement=took(3.9)))
+    for ms, allowed in ((4.4, 4.0 * AIM * 4.0 / 4.4), (3.0, 4.0 * AIM * 4.0 / 3.0)):
+        cut.feed_back(step(cut, 1, ms, predicted=(3.5, 3.8, 4.0)))
+        assert not cut.done
+        assert cut.allowed == [pytest.approx(allowed)]
+    cut.feed_back(step(cut, 1, 3.9))
     assert cut.done
 
 
 def test_the_fitting_network_of_least_error_is_chosen() -> None:
     cut = begun("fake/fake/fp32=4ms", dense=8.0)
-    steps = [
-        Round(cut.budget, (level,) * 4, (1.0, 1.0, 1.0), took(ms), 500, took(8.0))
-        for level, ms in ((1, 4.1), (2, 3.9), (3, 3.0))
-    ]
-    for step in steps:
-        cut.feed_back(step)
+    steps = [step(cut, level, ms) for level, ms in ((1, 4.1), (2, 3.9), (3, 3.0))]
+    for one in steps:
+        cut.feed_back(one)
     assert cut.chosen is steps[1]
     cut.rounds = steps[:1]
     assert cut.chosen is steps[0]
@@ -69,18 +79,19 @@ def test_the_fitting_network_of_least_error_is_chosen() -> None:
 
 def test_a_relative_budget_is_judged_beside_the_dense_model() -> None:
     cut = begun("fake/fake/fp32=0.5x", dense=8.0)
-    slow = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(4.7), 500, took(9.6))
-    assert slow.limit == pytest.approx(4.8)
+    slow = step(cut, 1, 4.7, dense=9.6)
+    assert slow.first.limit == pytest.approx(4.8)
     assert slow.fits
     assert slow.speedup == pytest.approx(9.6 / 4.7)
 
 
 def test_a_fraction_surely_fits_where_that_of_both_measurements_does() -> None:
     cut = begun("fake/fake/fp32=0.5x", dense=8.0)
-    close = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(3.95), 500, took(8.0, spread=0.05))
+    whole = took(8.0, spread=0.05)
+    close = step(cut, 1, 3.95, dense=whole)
     assert close.fits
     assert not close.surely  # the dense model may be quicker than it was
-    assert replace(close, measurement=took(3.7)).surely
+    assert step(cut, 1, 3.7, dense=whole).surely
 
 
 def test_the_dense_model_is_kept_where_it_fits() -> None:
@@ -92,21 +103,20 @@ def test_the_dense_model_is_kept_where_it_fits() -> None:
 def test_drift_matters_to_absolute_budgets_alone() -> None:
     said: list[str] = []
     for text in ("fake/fake/fp32=4ms", "fake/fake/fp32=0.5x"):
-        budget = Budget.parse(text)
-        before, after = (Deployed(took(ms), 1000) for ms in (1.0, 1.3))
-        loop._check_drift([budget], {TARGET: before}, {TARGET: after}, said.append)
+        both = ({(TARGET, SPACE.dense): Deployed(took(ms), 1000)} for ms in (1.0, 1.3))
+        loop._check_drift(Budget.parse(text).constraints, SPACE.dense, *both, said.append)
     assert len(said) == 1
     assert "1.30 times" in said[0]
 
 
 def test_a_fit_that_noise_may_undo_is_not_the_end() -> None:
     cut = begun("fake/fake/fp32=4ms", dense=8.0)
-    close = Round(cut.budget, (1,) * 4, (1.0, 1.0, 1.0), took(3.95, spread=0.05), 500, took(8.0))
+    close = step(cut, 1, took(3.95, spread=0.05))
     assert close.fits
     assert not close.surely
     cut.feed_back(close)
     assert not cut.done
-    sure = replace(close, choice=(2,) * 4, measurement=took(3.9))
+    sure = step(cut, 2, 3.9)
     cut.feed_back(sure)
     assert cut.done
     assert cut.chosen is sure
@@ -115,10 +125,37 @@ def test_a_fit_that_noise_may_undo_is_not_the_end() -> None:
 def test_a_budget_out_of_reach_is_said_and_the_others_stay() -> None:
     said: list[str] = []
     cuts = [begun("fake/fake/fp32=4ms", dense=8.0) for _ in range(2)]
-    cuts[1].allowed = 0.0
+    cuts[1].allowed = [0.0]
     assert loop._reachable(cuts, said.append) == cuts[:1]
     assert "fastest reachable" in said[0]
     with pytest.raises(BudgetUnreachable, match="fastest reachable"):
         loop._reachable(cuts[1:], said.append)
     with pytest.raises(BudgetUnreachable, match="None of the budgets"):
         loop._reachable(cuts[1:] * 2, said.append)
+
+
+def test_every_limit_counts_and_the_tightest_decides() -> None:
+    cut = begun("fake/fake/fp32=4ms,0.0004MB", dense=8.0)
+    assert not step(cut, 1, 3.0, size=500).fits
+    both = step(cut, 1, 2.0, size=390, predicted=(2.0, 2.0, 2.0))
+    assert both.surely
+    assert both.share == pytest.approx(0.975)
+    cut.feed_back(both)
+    assert cut.done  # there is no size left to use
+    assert cut.allowed == pytest.approx([2 * AIM / 0.5, 2 * AIM / 0.975])
+
+
+def test_limits_that_contradict_each_other_are_named() -> None:
+    text = "fake/fake/fp32=4ms,0.004MB,fake/fake/int8=3ms"
+    cut = begun(text, dense=8.0)
+    mirrored = replace(
+        cut.tables[2], rows=tuple(2 * row.max(0) - row for row in cut.tables[2].rows)
+    )
+    cut.tables = [*cut.tables[:2], mirrored]
+    least = [table.upper(cheapest(table)) for table in cut.tables]
+    cut.allowed = [least[0] * 1.01, 1e9, least[2] * 1.01]
+    said = loop._obstacle(cut)
+    assert said is not None
+    assert "keeps fake/fake/fp32@2=4ms and fake/fake/int8@2=3ms" in said
+    cut.allowed[2] = 1e9
+    assert loop._obstacle(cut) is None
