@@ -8,9 +8,9 @@ the table was measured on several.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 from common import Row
 from search_tables import Table, World, priors
 
@@ -36,14 +36,16 @@ def joint(path: Path, seed: int, speedups: Sequence[float]) -> list[list[float]]
 
 
 def run(search: NaturalGradient, worlds: Sequence[World], evaluations: int) -> list[float]:
-    """Regrets after so many evaluations, for all budgets in turn."""
-    numbers = cycle(range(len(worlds)))
-    for _ in range(max(len(worlds), evaluations)):
-        choice = search.ask(next(numbers))
+    """Regrets after so many evaluations for all budgets."""
+    for _ in range(evaluations):
+        choice = search.ask_any(range(len(worlds)))
         if choice is not None:
             search.tell(choice, worlds[0].loss(choice))
-    best = [search.best(number)[0] for number in range(len(worlds))]
-    return [w.table.loss(c) / w.optimum - 1 for w, c in zip(worlds, best, strict=True)]
+    best = [next(iter(search.best(number)), None) for number in range(len(worlds))]
+    return [
+        np.inf if choice is None else world.table.loss(choice) / world.optimum - 1
+        for world, choice in zip(worlds, best, strict=True)
+    ]
 
 
 def targets(table: Table) -> list[Table]:

@@ -58,7 +58,7 @@ class Table:
     @cached_property
     def errors(self) -> Errors:
         """Loss of every network in which one position alone is cut."""
-        return [np.array([self.loss(c) for c in some]) for some in self._single()]
+        return [np.array([self.loss(c) for c in some]) for some in self.single()]
 
     @cached_property
     def units(self) -> list[Array]:
@@ -115,7 +115,8 @@ class Table:
         ends = np.cumsum([count - 1 for count in self.levels])
         return [np.append(0.0, part) for part in np.split(self._law[1:], ends[:-1])]
 
-    def _single(self) -> Iterator[list[Choice]]:
+    def single(self) -> Iterator[list[Choice]]:
+        """Per position the networks in which it alone is cut, the dense one first."""
         for position, count in enumerate(self.levels):
             yield [
                 tuple(level if p == position else 0 for p in range(len(self.levels)))

@@ -25,11 +25,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from itertools import cycle
-from math import inf
+from math import inf, isnan
 
 import numpy as np
 
+from devices.errors import ModelError
 from elastic.search.feasible import Feasible
 from elastic.search.knapsack import Errors
 from elastic.search.losses import Joint
@@ -60,7 +60,6 @@ class Judge:
         joint: of a whole choice, measured on every so many texts; NaN where that failed.
         evaluations: of the natural gradient for the first of the budgets that are decoded together.
         progress: called with a label, gives what is called with (done, total).
-
     """
 
     def __init__(
@@ -89,13 +88,18 @@ class Judge:
     def decode(self, budgets: Sequence[Feasible], *, again: bool = False) -> list[Choice | None]:
         """For each of ``budgets`` the best choice of those that were looked at and keep it; None where
         not even the cheapest choice does. ``again``: they were decoded before and moved a little since,
-        so that little is evaluated."""
+        so that little is evaluated.
+
+        Raises ModelError where every evaluation failed.
+        """
         if not again:
             self._propose(budgets)
         numbers = [self._strategy.add(budget) for budget in budgets]
         count = min(AGAIN, self._evaluations) if again else self._evaluations
         self._search(numbers, count and count + FURTHER * (len(budgets) - 1))
-        return [self._best(number) for number in numbers]
+        self._check_any()
+        finalists = (self._strategy.best(number, FEW) for number in numbers)
+        return [halved(some, self._joint) for some in finalists]
 
     def certificate(self, budget: Feasible) -> Certificate | None:
         """What could still be gained under ``budget``; None where nothing keeps it."""
@@ -106,37 +110,39 @@ class Judge:
         for budget in _spread(budgets, self._errors):
             found = list(dict.fromkeys(proposals(self._errors, budget)))
             if len(found) > FEW:
-                found = self._sorted(found, GLANCE)[:FEW]
+                found = ordered(found, self._joint, GLANCE)[:FEW]
             for choice in found:
                 self._strategy.tell(choice, self._joint(choice, SEARCH))
 
-    def _best(self, number: int) -> Choice | None:
-        """Of the finalists, the one of least error on all texts."""
-        left = self._strategy.best(number, FEW)
-        for every in HALVINGS:
-            left = self._sorted(left, every)[: max(1, len(left) // 2)]
-        return next(iter(left), None)
-
-    def _sorted(self, choices: Sequence[Choice], every: int) -> list[Choice]:
-        """By their errors on every so many texts; what failed comes last."""
-        return sorted(
-            choices, key=lambda choice: np.nan_to_num(self._joint(choice, every), nan=inf)
-        )
+    def _check_any(self) -> None:
+        losses = self.evaluated.values()
+        if losses and all(map(isnan, losses)):
+            raise ModelError(
+                f"None of {len(losses)} sub-networks gave a divergence that is a number; check the "
+                "model's weights and outputs."
+            )
 
     def _search(self, numbers: Sequence[int], evaluations: int) -> None:
-        """Evaluate for all budgets in turn, as long as anything is left."""
-        done, idle = 0, 0
+        """Evaluate what promises most for any budget, as long as anything is left."""
         with self._progress("searching") as advance:
-            for number in cycle(numbers):
-                if done == evaluations or idle == len(numbers):
-                    break
-                asked = self._strategy.ask(number)
+            for done in range(evaluations):
+                asked = self._strategy.ask_any(numbers)
                 if asked is None:
-                    idle += 1
-                    continue
+                    break
                 self._strategy.tell(asked, self._joint(asked, SEARCH))
-                done, idle = done + 1, 0
-                advance(done, evaluations)
+                advance(done + 1, evaluations)
+
+
+def halved(choices: Sequence[Choice], joint: Joint) -> Choice | None:
+    """The best of them: on more and more texts the better half goes on."""
+    for every in HALVINGS:
+        choices = ordered(choices, joint, every)[: max(1, len(choices) // 2)]
+    return next(iter(choices), None)
+
+
+def ordered(choices: Sequence[Choice], joint: Joint, every: int) -> list[Choice]:
+    """By their errors on every so many texts; what failed comes last."""
+    return sorted(choices, key=lambda choice: float(np.nan_to_num(joint(choice, every), nan=inf)))
 
 
 def proposals(errors: Errors, budget: Feasible) -> Iterator[Choice]:

@@ -149,7 +149,7 @@ class Divergence:
             self._states = [self._kept(batch) for batch in self._batches]
 
     def __call__(self, chain: Chain, every: int = 1) -> float:
-        """The divergence of ``chain`` on ``every`` so many texts of a batch."""
+        """The divergence of ``chain`` on every so many texts of a batch; NaN where its outputs are."""
         begin = self._common(chain) // self._stride
         total, count = 0.0, 0
         with torch.inference_mode(), sub_network(self._elastic, chain, self._database):
@@ -160,7 +160,7 @@ class Divergence:
                 outputs = _resume(self._elastic.dense, dense, begin * self._stride).double()
                 apart = divergence(self._elastic.architecture, dense.outputs, outputs, dense.real)
                 total, count = total + float(apart.sum()), count + len(apart)
-        return max(0.0, total / count)
+        return float(np.maximum(0.0, total / count))  # which NaN passes through
 
     def _kept(self, batch: _Dense) -> list[Tensor]:
         """The dense states before every so many sub-layers."""

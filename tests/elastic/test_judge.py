@@ -5,6 +5,7 @@ import pytest
 
 from deploy.architecture import uniform
 from deploy.workload import Workload
+from devices.errors import ModelError
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import FEW, SEARCH, Judge, proposals
 from elastic.search.knapsack import cheapest
@@ -196,3 +197,8 @@ def test_an_evaluation_that_fails_is_left_out_and_counted(table: CostTable) -> N
     assert found not in failing
     failed = [choice for choice, error in judge.evaluated.items() if np.isnan(error)]
     assert failed == failing != []
+
+
+def test_a_search_of_which_every_evaluation_fails_is_refused(table: CostTable) -> None:
+    with pytest.raises(ModelError, match="None of"):
+        Judge(ERRORS, lambda *_: np.nan).decode([half(table)])

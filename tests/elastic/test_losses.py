@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from elastic.search.losses import kept
@@ -33,3 +35,17 @@ def test_a_line_cut_short_is_evaluated_again(tmp_path, joint) -> None:
         assert kept(joint, path)((0, 1), 1) == 1 / 3
     assert joint.asked[2:] == [((0, 1), 1)]
     assert len(path.read_text().splitlines()) == 2
+
+
+def test_an_evaluation_that_fails_is_not_a_number_and_not_tried_again(tmp_path, caplog) -> None:
+    tried = []
+
+    def joint(choice, _every):
+        tried.append(choice)
+        raise RuntimeError("out of memory")
+
+    path = tmp_path / "losses.jsonl"
+    for _ in range(2):
+        assert math.isnan(kept(joint, path)((1, 2), 4))
+    assert tried == [(1, 2)]
+    assert "out of memory" in caplog.text

@@ -95,3 +95,11 @@ def _mean_kl(dense, small, batches) -> float:
             each = ((p - q) ** 2).sum(-1) / 2
         total, count = total + float(each.sum()), count + len(p)
     return total / count
+
+
+def test_outputs_that_are_not_numbers_diverge_by_none(elastic, space, batches) -> None:
+    apart = Divergence(elastic, batches)
+    with torch.no_grad():
+        next(elastic.dense.operators[-1].parameters()).fill_(float("nan"))
+    choice = (1,) * (len(space.choices) - 1) + (0,)
+    assert np.isnan(apart(space.chain(choice)))

@@ -49,6 +49,8 @@ AGAIN = 5  # losses after which it is asked again
 POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
 FAREST = 20.0  # standard deviations, so that no loss is without any weight
 GLOBAL = 0.5  # share of draws that are minimised over all choices
+STALE = 25  # losses without a better one, after which draws are widened
+WIDER, WIDEST = 1.35, 8  # by what, and how often at most, until their least is not a told one
 DECODED = 30  # best under the sum, of which the pairs choose one
 LOOKED_AT = 300  # choices at most, to find those that were not told
 SMALLEST = 1e-3  # loss over their mean that is told apart from none
@@ -73,6 +75,13 @@ class Draw:
 
     linear: Array
     products: Array
+
+    def widened(self, mean: Draw, factor: float) -> Draw:
+        """``factor`` times as far from ``mean``."""
+        return Draw(
+            mean.linear + factor * (self.linear - mean.linear),
+            mean.products + factor * (self.products - mean.products),
+        )
 
     def __call__(self, features: Array) -> Array:
         """[n, p] -> [n]."""
@@ -104,19 +113,28 @@ class Posterior:
         apart = solve_triangular(self._root, missed, lower=True)
         return float(-0.5 * apart @ apart - np.log(np.diag(self._root)).sum())
 
+    def mean(self) -> Draw:
+        """The expected function."""
+        mean = self._belief.mean
+        return self._given(Draw(mean, np.zeros((len(mean), len(mean)))), np.zeros_like(self._noise))
+
     def draw(self, rng: np.random.Generator) -> Draw:
-        """A function of the posterior, by (3)."""
+        """A function of the posterior."""
         belief, spread = self._belief, np.sqrt(self._belief.variance)
         linear = belief.mean + spread * rng.standard_normal(len(spread))
         square = rng.standard_normal((len(spread), len(spread)))
         products = math.sqrt(belief.pairs) * np.outer(spread, spread) * (square + square.T) / 2
+        return self._given(
+            Draw(linear, products), self._noise * rng.standard_normal(len(self._noise))
+        )
+
+    def _given(self, prior: Draw, noise: Array) -> Draw:
+        """``prior`` corrected by what it misses of the losses, by (3)."""
         if not len(self._losses):
-            return Draw(linear, products)
-        noise = self._noise * rng.standard_normal(len(self._noise))
-        missed = self._losses - Draw(linear, products)(self._features) - noise
-        weights = cho_solve((self._root, True), missed)
-        more = belief.pairs * (self._gain.T * weights) @ self._gain
-        return Draw(linear + self._gain.T @ weights, products + more)
+            return prior
+        weights = cho_solve((self._root, True), self._losses - prior(self._features) - noise)
+        more = self._belief.pairs * (self._gain.T * weights) @ self._gain
+        return Draw(prior.linear + self._gain.T @ weights, prior.products + more)
 
 
 @dataclass(frozen=True)
@@ -150,18 +168,51 @@ class NaturalGradient(Strategy):
         self._decoded: dict[int, list[Choice]] = {}
 
     def ask(self, budget: int = 0) -> Choice | None:
-        # Where other budgets have taught enough, the posterior knows better than the prior.
-        for first in self._firsts(budget) if len(self._losses) < ENOUGH else ():
-            if first not in self._losses:
-                return first
+        return self.ask_any([budget])
+
+    def ask_any(self, budgets: Sequence[int]) -> Choice | None:
+        """A choice for that one of ``budgets`` whose best a draw undercuts most; None where nothing is
+        left to be found for any."""
+        first = self._first_untold(budgets)
+        if first is not None:
+            return first
+        posterior = self._posterior()
+        draw = posterior.draw(self._rng)
+        found = [self._promising(posterior, draw, budget) for budget in budgets]
+        promises = [pair for pair in found if pair is not None]
+        return max(promises, key=lambda pair: pair[0])[1] if promises else None
+
+    def _promising(
+        self, posterior: Posterior, draw: Draw, budget: int
+    ) -> tuple[float, Choice] | None:
+        """The choice that minimises a draw anywhere or near the best, and by how much it undercuts it."""
         incumbents = self.best(budget, INCUMBENTS)
-        draw = self._posterior().draw(self._rng)
-        if not incumbents or self._rng.random() < GLOBAL:
+        found = None
+        if incumbents and self._rng.random() >= GLOBAL:
+            around = incumbents[int(self._rng.integers(len(incumbents)))]
+            found = self._near(draw, budget, around)
+        found = found or self._explored(posterior, draw, budget)
+        if found is None:
+            return None
+        promised = max(LEAST, float(draw(self._features([found]))[0]))
+        least = self._losses[incumbents[0]] if incumbents else math.inf
+        return math.log(max(LEAST, least) / promised), found
+
+    def _explored(self, posterior: Posterior, draw: Draw, budget: int) -> Choice | None:
+        """The least of the draw; where nothing better was found for long, of a wider one if its least is
+        known: the posterior may be too sure of what it was not told."""
+        found = self._anywhere(draw, budget)
+        for power in range(1, WIDEST + 1) if self._is_stale(budget) else ():
+            told = self.best(budget, len(self._losses))
+            if found is None or min(draw(self._features(told))) > draw(self._features([found]))[0]:
+                break
+            draw = posterior.draw(self._rng).widened(posterior.mean(), WIDER**power)
             found = self._anywhere(draw, budget)
-            if found is not None or not incumbents:
-                return found
-        around = incumbents[int(self._rng.integers(len(incumbents)))]
-        return self._near(draw, budget, around) or self._anywhere(draw, budget)
+        return found
+
+    def _is_stale(self, budget: int) -> bool:
+        told, best = list(self._losses), self.best(budget)
+        return bool(best) and len(told) - told.index(best[0]) > STALE
 
     def certificate(self, budget: int = 0) -> Certificate | None:
         """What could still be gained; None where nothing that was told keeps the budget."""
@@ -183,6 +234,13 @@ class NaturalGradient(Strategy):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._hyper, self._asked = tuple(state["hyper"]), state["asked"]
+
+    def _first_untold(self, budgets: Sequence[int]) -> Choice | None:
+        """Of what the prior decodes to, as long as less is told than the posterior can rest on."""
+        if len(self._losses) >= len(POWERS):
+            return None
+        firsts = (first for budget in budgets for first in self._firsts(budget))
+        return next((first for first in firsts if first not in self._losses), None)
 
     def _firsts(self, budget: int) -> list[Choice]:
         """What the prior decodes to, under sums of roots of the errors too."""
