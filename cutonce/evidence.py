@@ -40,7 +40,8 @@ def evidence(
         split: setting.task.answers(predict_with(dense), split) for split in ("search", "report")
     }
     measured = {cut.budget.target: cut.start.measurement for cut in cuts}
-    errors = cuts[0].judge.evaluated.values()
+    judges = dict.fromkeys(cut.judge for cut in cuts)
+    errors = [error for judge in judges for error in judge.evaluated.values()]
     unreachable = [b for b in setting.budgets if b not in [cut.budget for cut in cuts]]
     return {
         "cutonce": __version__,
@@ -66,7 +67,7 @@ def evidence(
         "search": {"evaluations": len(errors), "failed": sum(map(isnan, errors))},
         "evaluated": evaluated,
         "budgets": [
-            _budget_evidence(setting, space, cut, name, reference)
+            _budget_evidence(setting, cut, name, reference)
             for cut, name in zip(cuts, names, strict=True)
         ],
         "unreachable": [budget.text for budget in unreachable],
@@ -108,7 +109,6 @@ def _target_evidence(
 
 def _budget_evidence(
     setting: Setting,
-    space: SearchSpace,
     cut: Cut,
     name: str,
     reference: Reference,
@@ -124,7 +124,8 @@ def _budget_evidence(
         "bound": cut.budget.first.bound,
         "status": met if step.fits else "missed",
         "subnet": f"subnets/{name}",
-        "chain": chain_text(space.chain(step.choice), space.base),
+        "chain": step.network.chain_text,
+        "trunk": step.network.trunk_text,
         "architecture": encoder.architecture.to_json(),
         "parameters": parameters(encoder.architecture),
         "size_bytes": step.first.deployed.size_bytes,
@@ -135,7 +136,7 @@ def _budget_evidence(
         "speedup": step.speedup,
         "metrics": _metrics(setting.task, encoder, reference),
         "further": [taken.to_json() for taken in step.taken[1:]],
-        "rounds": [step.to_json(space) for step in cut.rounds],
+        "rounds": [step.to_json() for step in cut.rounds],
         "certificate": _certificate(cut),
     }
 
@@ -144,7 +145,7 @@ def _certificate(cut: Cut) -> dict[str, float] | None:
     """The divergence found, in nats, and what no network that is predicted to be as fast is below with
     this probability, as far as the posterior knows (elastic.search.strategies.natural_gradient)."""
     found = cut.certificate
-    loss = cut.judge.error(cut.chosen.choice)
+    loss = cut.judge.error(cut.chosen.network.choice)
     return None if found is None else {"loss": loss, "bound": found.bound, "probability": SURE}
 
 

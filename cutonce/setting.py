@@ -10,17 +10,23 @@ from deploy.task import Task
 from deploy.workload import Workload
 from elastic.families import LoadedModel
 from elastic.search.budget import Budget
+from elastic.trunk import Trunk
 from profiler.store import Store
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What one search works with."""
+    """What one search works with.
+
+    Attributes:
+        trunks: the dense one first.
+    """
 
     model: LoadedModel
     task: Task
     workload: Workload
     budgets: tuple[Budget, ...]
+    trunks: tuple[Trunk, ...]
     store: Store
     pool: ExportPool
     run: Run

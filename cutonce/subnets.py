@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from deploy.workload import Workload
 from devices.errors import ModelError
 from devices.files import whole_directory, write_json
 from elastic.search.budget import Budget
+from elastic.search.supernet import Network
 
 SCHEMA = 1
 RECORD = "subnet.json"
@@ -27,7 +27,7 @@ def save_subnet(
     budget: Budget,
     limit: float,
     workload: Workload,
-    chain: Sequence[str],
+    network: Network,
     source: str,
     task: Task,
 ) -> None:
@@ -43,7 +43,8 @@ def save_subnet(
             "bound": budget.first.bound,
             "fraction": budget.first.value if budget.first.relative else None,
             "workload": workload.to_json(),
-            "chain": list(chain),
+            "chain": network.chain_text,
+            "trunk": network.trunk_text,
             "source": source,
             "task": task.to_json(),
         }

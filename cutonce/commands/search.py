@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def search(
     batch: int = 1,
     length: int = 128,
     rounds: int = 4,
+    hidden: Sequence[int] = (),
+    rank: Sequence[int] = (),
     epochs: float = 2.0,
     post_training: bool = False,
     visits: int = 30,
@@ -51,6 +54,8 @@ def search(
             the agreement with the dense model is reported.
         batch, length: the workload that the budgets are about.
         rounds: decodings per budget at most.
+        hidden, rank: hidden sizes, and ranks of the table of tokens, that are tried beside the dense
+            ones, every one with every other; each takes an order, errors and a search of its own.
         epochs: of distillation for each chosen network, after its weights were refitted in closed form.
         post_training: no training at all: the refitted weights are what is left.
         visits: per configuration and measurement.
@@ -68,6 +73,7 @@ def search(
     from devices.errors import BudgetUnreachable
     from elastic.families import load
     from elastic.search.budget import Budget
+    from elastic.trunk import Trunk
     from profiler.store import open_store
 
     require_at_least(1, rounds=rounds, visits=visits)
@@ -98,6 +104,10 @@ def search(
     )
     # By content, not by path alone: to go on with another model's errors would mix two searches.
     request |= {"weights": loaded.encoder.digest, "task": known.to_json()}
+    trunks = tuple(Trunk(*sizes) for sizes in product((None, *hidden), (None, *rank)))
+    for trunk in trunks:
+        trunk.of(loaded.encoder.architecture)  # or say at once that it cannot be
+    request |= {name: list(some) for name, some in (("hidden", hidden), ("rank", rank)) if some}
     run = Run(Path(out), request)
     if run.result is not None:
         talk(f"{out} holds this search already, finished.")
@@ -108,6 +118,7 @@ def search(
             task=known,
             workload=Workload(batch, length),
             budgets=parsed,
+            trunks=trunks,
             store=opened,
             pool=pool,
             run=run,
@@ -140,6 +151,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=int, default=4, help="decodings per budget at most (default 4)"
     )
+    for name, what in (("hidden", "hidden sizes"), ("rank", "ranks of the table of tokens")):
+        parser.add_argument(
+            f"--{name}",
+            type=int,
+            nargs="+",
+            default=(),
+            metavar="N",
+            help=f"{what} to try beside the dense one",
+        )
     training = parser.add_mutually_exclusive_group()
     training.add_argument("--epochs", type=float, default=2.0, help="of distillation (default 2)")
     training.add_argument(
@@ -156,6 +176,8 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         batch=args.batch,
         length=args.length,
         rounds=args.rounds,
+        hidden=args.hidden,
+        rank=args.rank,
         epochs=args.epochs,
         post_training=args.post_training,
         visits=args.visits,

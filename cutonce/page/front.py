@@ -23,16 +23,16 @@ def front(run: Evidence, target: str) -> go.Figure:
     figure.update_yaxes(tickformat=tickformat)
     rows = [row for row in run["evaluated"] if target in row["ms"]]
     budgets = [budget for budget in run["budgets"] if budget["target"] == target]
-    chains = [budget["chain"] for budget in budgets]
+    networks = {_network(budget) for budget in budgets}
     for name, shown, style in (
         ("front", _front_of(rows, target, quality), {"line": {"color": GREY, "width": 1.5}}),
         ("evaluated", rows, {"marker": {"color": BLUE, "size": 8}}),
         (
             "dense",
-            [row for row in rows if row["chain"] == run["dense"]["chain"]],
+            [row for row in rows if _network(row) == _network(run["dense"])],
             {"marker": DENSE},
         ),
-        ("chosen", [row for row in rows if row["chain"] in chains], {"marker": CHOSEN}),
+        ("chosen", [row for row in rows if _network(row) in networks], {"marker": CHOSEN}),
         ("as shipped", _shipped(rows, budgets), {"marker": SHIPPED}),
     ):
         if shown:
@@ -71,14 +71,18 @@ def _shipped(rows: Sequence[Evidence], budgets: Sequence[Evidence]) -> list[Evid
     """The chosen networks after distillation, where the front is drawn in the task's score."""
     if any(row.get("score") is None for row in rows):
         return []
-    chosen = {tuple(row["chain"]): row for row in rows}
+    chosen = {_network(row): row for row in rows}
     shipped = []
     for budget in budgets:
-        row, scores = chosen.get(tuple(budget["chain"])), budget["metrics"]["search"]
+        row, scores = chosen.get(_network(budget)), budget["metrics"]["search"]
         found = headline(scores)
         if row is not None and found is not None:
             shipped.append({**row, "kl": None, "score": found[1]})
     return shipped
+
+
+def _network(row: Evidence) -> tuple[str, ...]:
+    return row.get("trunk", ""), *row["chain"]
 
 
 def _limit_line(figure: go.Figure, budget: Evidence) -> None:
@@ -104,4 +108,5 @@ def _hover(row: Evidence, target: str) -> str:
     loss = "as shipped" if row["kl"] is None else f"KL {row['kl']:.3g}"
     score = "" if row.get("score") is None else f", score {row['score']:.3f}"
     quality = f"{loss}{score}"
-    return f"{wrapped(row['chain'])}<br>{predicted} ms<br>{quality}"
+    trunk = f"{row['trunk']}<br>" if row.get("trunk") else ""
+    return f"{trunk}{wrapped(row['chain'])}<br>{predicted} ms<br>{quality}"

@@ -16,7 +16,7 @@ def kept(run: Evidence) -> Html:
     dense = run["dense"]["chain"]
     positions = "".join(f'<th scope="col">{index}</th>' for index in range(1, len(dense) + 1))
     rows = [_row("dense", dense, dense)]
-    rows += [_row(budget["budget"], budget["chain"], dense) for budget in run["budgets"]]
+    rows += [_row(_name(budget), budget["chain"], dense) for budget in run["budgets"]]
     body = "\n".join(rows)
     return scrolling(
         CAPTION,
@@ -26,6 +26,11 @@ def kept(run: Evidence) -> Html:
             f"<tbody>\n{body}\n</tbody></table>"
         ),
     )
+
+
+def _name(budget: Evidence) -> str:
+    trunk = budget.get("trunk")
+    return f"{budget['budget']} ({trunk})" if trunk else str(budget["budget"])
 
 
 def _row(name: str, chain: Sequence[str], dense: Sequence[str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,8 @@ from deploy.workload import Workload
 from devices.errors import UsageError
 from devices.files import whole_directory
 from devices.target import Target
-from elastic.elastic_encoder import ElasticEncoder
 from elastic.search.budget import Bound, bounded
-from elastic.space import Choice, SearchSpace
+from elastic.search.supernet import Network
 from profiler.campaign import run_campaign
 from profiler.footprint import weigh
 from profiler.job import Job, Key
@@ -48,7 +45,7 @@ class Deployed:
 
 
 class Deployment:
-    """Exports sub-networks of one elastic encoder and measures them.
+    """Exports sub-networks and measures them.
 
     Args:
         work: where sub-networks are exported.
@@ -57,8 +54,6 @@ class Deployment:
 
     def __init__(
         self,
-        elastic: ElasticEncoder,
-        space: SearchSpace,
         workload: Workload,
         *,
         store: Store,
@@ -70,17 +65,16 @@ class Deployment:
         seed: int,
         progress: Callable[[str], Any],
     ) -> None:
-        self.elastic, self.space, self.workload = elastic, space, workload
-        self.store, self.pool, self.campaign = store, pool, campaign
+        self.workload, self.store, self.pool, self.campaign = workload, store, pool, campaign
         self.work, self.dense = work, dense
         self.visits, self.seed, self.progress = visits, seed, progress
 
     def measure(
         self,
         name: str,
-        wanted: Sequence[tuple[Target, Choice]],
+        wanted: Sequence[tuple[Target, Network]],
         weighed: Collection[Target] = (),
-    ) -> dict[tuple[Target, Choice], Deployed]:
+    ) -> dict[tuple[Target, Network], Deployed]:
         """Every network wanted, in one interleaved campaign; of targets that are ``weighed``, with the
         memory that it takes.
 
@@ -90,15 +84,15 @@ class Deployment:
         unique = list(dict.fromkeys(wanted))
         requests = [
             ExportRequest(
-                self._extract(choice), target.runtime, target.precision, self._place(choice)
+                self._extract(network), target.runtime, target.precision, self._place(network)
             )
-            for target, choice in unique
+            for target, network in unique
         ]
         with self.progress(f"exporting {len(requests)} networks") as advance:
             exported = self.pool.export(requests, progress=advance)
         jobs = [
-            Job(target, self.space.architecture(choice), self.workload, files.path)
-            for (target, choice), files in zip(unique, exported, strict=True)
+            Job(target, network.architecture, self.workload, files.path)
+            for (target, network), files in zip(unique, exported, strict=True)
         ]
         campaign = f"{self.campaign}/{name}"
         with self.progress(f"measuring {len(jobs)} networks") as advance:
@@ -135,15 +129,12 @@ class Deployment:
             found[job.key] = weight.peak_bytes
         return found
 
-    def _place(self, choice: Choice) -> Path:
-        if choice == self.space.dense:
-            return self.dense
-        digest = hashlib.sha256(json.dumps(choice).encode()).hexdigest()[:16]
-        return self.work / digest
+    def _place(self, network: Network) -> Path:
+        return self.dense if network.is_dense else self.work / network.digest
 
-    def _extract(self, choice: Choice) -> Path:
-        directory = self._place(choice) / "encoder"
+    def _extract(self, network: Network) -> Path:
+        directory = self._place(network) / "encoder"
         if not directory.exists():
             with whole_directory(directory) as place:
-                self.elastic.extract(self.space.chain(choice)).save_pretrained(place)
+                network.extract().save_pretrained(place)
         return directory

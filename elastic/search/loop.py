@@ -7,7 +7,9 @@ ratio of what was asked to what was measured: down after a miss, up where slack 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -17,10 +19,9 @@ from devices.target import Target
 from elastic.search.budget import Bound, Budget, Constraint
 from elastic.search.deployment import Deployed, Deployment
 from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import Judge
 from elastic.search.knapsack import cheapest
 from elastic.search.rounds import Cut, Round, Taken
-from elastic.space import Choice, SearchSpace
+from elastic.search.supernet import Network, Supernet
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
 
@@ -29,12 +30,12 @@ DRIFT = 0.05  # change of the dense model between campaigns that is worth a warn
 Predictors = Mapping[tuple[Target, Bound], LatencyPredictor]
 """Of what every target takes of everything that is bounded there."""
 
-Networks = Mapping[tuple[Target, Choice], Deployed]
+Measured = Mapping[tuple[Target, Network], Deployed]
 
 
 def cut_to_budgets(
     deployment: Deployment,
-    judge: Judge,
+    supernets: Sequence[Supernet],
     predictors: Predictors,
     budgets: Sequence[Budget],
     *,
@@ -44,7 +45,7 @@ def cut_to_budgets(
     """One cut per budget, all measured side by side.
 
     Args:
-        judge: of what is decoded.
+        supernets: on the dense trunk first.
         predictors: one per target and bound of the budgets.
         rounds: decodings per budget at most.
         warn: told of every budget that not even the cheapest sub-network is predicted to fit, which
@@ -53,78 +54,108 @@ def cut_to_budgets(
     Raises:
         BudgetUnreachable: no budget can be reached.
     """
-    space = deployment.space
+    whole = supernets[0].dense
     constraints = list(dict.fromkeys(c for budget in budgets for c in budget.constraints))
-    tables = {
-        key: predictors[key].table(space.base, space.choices, deployment.workload)
-        for key in dict.fromkeys((c.target, c.bound) for c in constraints)
-    }
     weighed = {c.target for c in constraints if c.bound == "memory"}
-    dense = deployment.measure("dense", _dense(constraints, space), weighed)
-    cuts = [_begin(budget, tables, judge, dense, space) for budget in budgets]
-    cuts = _reachable(cuts, warn)
+    dense = deployment.measure("dense", _beside(whole, constraints), weighed)
+
+    @cache
+    def table(supernet: Supernet, target: Target, bound: Bound) -> CostTable:
+        space = supernet.space
+        return predictors[target, bound].table(space.base, space.choices, deployment.workload)
+
+    begun = [_begin(supernets, table, budget, dense) for budget in budgets]
+    cuts = _on_best_trunks(_reachable(begun, warn))
     for number in range(1, rounds + 1):
-        steps = _next(judge, [cut for cut in cuts if not cut.done], again=number > 1)
+        again = number > 1 or len(supernets) > 1
+        steps = _next([cut for cut in cuts if not cut.done], again=again)
         if not steps:
             break
-        asked = [(c.target, choice) for cut, choice in steps for c in cut.budget.constraints]
+        asked = [(c.target, network) for cut, network in steps for c in cut.budget.constraints]
         still = [c for cut, _ in steps for c in cut.budget.constraints]
-        wanted = [*_dense(still, space), *asked]
+        wanted = [*_beside(whole, still), *asked]
         measured = deployment.measure(f"round {number}", wanted, weighed)
-        _check_drift(constraints, space.dense, dense, measured, warn)
-        for cut, choice in steps:
-            cut.feed_back(_round(cut.budget, cut.tables, choice, measured, space))
+        _check_drift(constraints, whole, dense, measured, warn)
+        for cut, network in steps:
+            cut.feed_back(_round(cut.budget, cut.tables, network, measured, whole))
     return cuts
 
 
-def _dense(constraints: Sequence[Constraint], space: SearchSpace) -> list[tuple[Target, Choice]]:
+def _beside(whole: Network, constraints: Sequence[Constraint]) -> list[tuple[Target, Network]]:
     """The dense model on every target."""
-    return [(target, space.dense) for target in dict.fromkeys(c.target for c in constraints)]
+    return [(target, whole) for target in dict.fromkeys(c.target for c in constraints)]
 
 
 def _round(
     budget: Budget,
     tables: Sequence[CostTable],
-    choice: Choice,
-    measured: Networks,
-    space: SearchSpace,
+    network: Network,
+    measured: Measured,
+    whole: Network,
 ) -> Round:
     taken = (
-        Taken(c, table.predict(choice), measured[c.target, choice], measured[c.target, space.dense])
+        Taken(
+            c, table.predict(network.choice), measured[c.target, network], measured[c.target, whole]
+        )
         for c, table in zip(budget.constraints, tables, strict=True)
     )
-    return Round(choice, tuple(taken))
+    return Round(network, tuple(taken))
 
 
 def _begin(
+    supernets: Sequence[Supernet],
+    table: Callable[[Supernet, Target, Bound], CostTable],
     budget: Budget,
-    tables: Mapping[tuple[Target, Bound], CostTable],
-    judge: Judge,
-    dense: Networks,
-    space: SearchSpace,
-) -> Cut:
-    own = [tables[c.target, c.bound] for c in budget.constraints]
-    start = _round(budget, own, space.dense, dense, space)
+    dense: Measured,
+) -> list[Cut]:
+    """The same budget on every trunk."""
+    tables = [[table(some, c.target, c.bound) for c in budget.constraints] for some in supernets]
+    start = _round(budget, tables[0], supernets[0].dense, dense, supernets[0].dense)
     # Decoded on the predictor's own scale: the machine may have been quicker or slower when it was
     # profiled than it was just now with the dense model.
     allowed = [taken.predicted[1] / taken.share for taken in start.taken]
-    return Cut(budget, own, judge, start, allowed, done=start.fits)
+    return [
+        Cut(budget, some, own, start, [*allowed], done=start.fits)
+        for some, own in zip(supernets, tables, strict=True)
+    ]
 
 
-def _reachable(cuts: Sequence[Cut], warn: Callable[[str], None]) -> list[Cut]:
-    """The cuts whose budget some sub-network is predicted to fit; the others are said."""
+def _reachable(begun: Sequence[list[Cut]], warn: Callable[[str], None]) -> list[list[Cut]]:
+    """The cuts whose budget some sub-network is predicted to fit; budgets that have none are said."""
     found = []
-    for cut in cuts:
-        sentence = None if cut.done else _obstacle(cut)
-        if sentence is None:
-            found.append(cut)
-        elif len(cuts) == 1:
-            raise BudgetUnreachable(sentence)
+    for cuts in begun:
+        obstacles = [None if cut.done else _obstacle(cut) for cut in cuts]
+        inside = [cut for cut, sentence in zip(cuts, obstacles, strict=True) if sentence is None]
+        if inside:
+            found.append(inside)
+        elif len(begun) == 1:
+            raise BudgetUnreachable(obstacles[0])
         else:
-            warn(sentence)
+            warn(obstacles[0] or "")
     if not found:
         raise BudgetUnreachable("None of the budgets can be reached; see the warnings above.")
     return found
+
+
+def _on_best_trunks(groups: Sequence[list[Cut]]) -> list[Cut]:
+    """Of each budget's cuts the one on the trunk that decodes to the least error."""
+    if all(len(group) == 1 for group in groups):
+        return [cut for [cut] in groups]
+    waiting = [cut for group in groups for cut in group if not cut.done]
+    errors = {
+        id(cut): math.inf if network is None else cut.judge.error(network.choice)
+        for cut, network in _decoded(waiting, again=False)
+    }
+    return [min(group, key=lambda cut: errors.get(id(cut), math.inf)) for group in groups]
+
+
+def _decoded(cuts: Sequence[Cut], *, again: bool) -> Iterator[tuple[Cut, Network | None]]:
+    """What every cut decodes to, those of one supernet together."""
+    for supernet in dict.fromkeys(cut.supernet for cut in cuts):
+        own = [cut for cut in cuts if cut.supernet is supernet]
+        choices = supernet.judge.decode([cut.feasible for cut in own], again=again)
+        for cut, choice in zip(own, choices, strict=True):
+            yield cut, None if choice is None else Network(supernet, choice)
 
 
 def _obstacle(cut: Cut) -> str | None:
@@ -158,13 +189,12 @@ def _some(cut: Cut, *limits: Limit) -> bool:
     return Feasible(*limits).decode(flat) is not None
 
 
-def _next(judge: Judge, cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, Choice]]:
+def _next(cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, Network]]:
     """Per cut the next network to measure; none where the decoding repeats itself."""
     found = []
-    decoded = judge.decode([cut.feasible for cut in cuts], again=again)
-    for cut, choice in zip(cuts, decoded, strict=True):
-        network = cheapest(cut.table) if choice is None else choice
-        cut.done = any(step.choice == network for step in cut.rounds)
+    for cut, decoded in _decoded(cuts, again=again):
+        network = decoded or Network(cut.supernet, cheapest(cut.table))
+        cut.done = any(step.network == network for step in cut.rounds)
         if not cut.done:
             found.append((cut, network))
     return found
@@ -172,16 +202,16 @@ def _next(judge: Judge, cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, 
 
 def _check_drift(
     constraints: Sequence[Constraint],
-    choice: Choice,
-    before: Networks,
-    after: Networks,
+    whole: Network,
+    before: Measured,
+    after: Measured,
     warn: Callable[[str], None],
 ) -> None:
     """A limit in milliseconds means little while the machine's own speed moves; one relative to the
     dense model is judged beside it and stands."""
     absolute = dict.fromkeys(c.target for c in constraints if c.is_latency and not c.relative)
-    for target in (target for target in absolute if (target, choice) in after):
-        now, then = after[target, choice].measurement, before[target, choice].measurement
+    for target in (target for target in absolute if (target, whole) in after):
+        now, then = after[target, whole].measurement, before[target, whole].measurement
         moved = now.statistics.intrinsic / then.statistics.intrinsic
         if abs(moved - 1) > DRIFT:
             warn(

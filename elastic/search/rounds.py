@@ -11,7 +11,7 @@ from elastic.search.deployment import Deployed
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import Judge
 from elastic.search.strategies.natural_gradient import Certificate
-from elastic.space import Choice, SearchSpace, chain_text
+from elastic.search.supernet import Network, Supernet
 from predictors.cost_table import CostTable
 from profiler.measurement import Measurement
 from profiler.statistics import ratio
@@ -82,7 +82,7 @@ class Round:
         taken: of every constraint, in the budget's order.
     """
 
-    choice: Choice
+    network: Network
     taken: tuple[Taken, ...]
 
     @property
@@ -113,10 +113,9 @@ class Round:
         dense = self.first.dense.measurement.statistics.intrinsic
         return dense / self.measurement.statistics.intrinsic
 
-    def to_json(self, space: SearchSpace) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         first, *further = (taken.to_json() for taken in self.taken)
-        chain = chain_text(space.chain(self.choice), space.base)
-        return {"chain": chain, **first, "further": further}
+        return {"chain": self.network.chain_text, **first, "further": further}
 
 
 @dataclass
@@ -124,20 +123,23 @@ class Cut:
     """The search for one budget.
 
     Attributes:
-        tables: per constraint.
-        judge: of what is decoded.
+        supernet: that is decoded. tables: of it, per constraint.
         start: the dense model as a round of its own.
         allowed: per constraint, what the next decoding may be predicted to take at the upper end.
         rounds: every network measured so far.
     """
 
     budget: Budget
+    supernet: Supernet
     tables: Sequence[CostTable]
-    judge: Judge
     start: Round
     allowed: list[float]
     rounds: list[Round] = field(default_factory=list)
     done: bool = False
+
+    @property
+    def judge(self) -> Judge:
+        return self.supernet.judge
 
     @property
     def keeps_dense(self) -> bool:
@@ -161,7 +163,7 @@ class Cut:
             return self.start
         sure = [step for step in self.rounds if step.surely]
         if sure:
-            return min(sure, key=lambda step: self.judge.error(step.choice))
+            return min(sure, key=lambda step: self.judge.error(step.network.choice))
         return min(self.rounds, key=lambda step: step.share)
 
     @property
@@ -170,7 +172,7 @@ class Cut:
         no more than it; None where the dense model is kept."""
         if self.keeps_dense:
             return None
-        uppers = [table.upper(self.chosen.choice) for table in self.tables]
+        uppers = [table.upper(self.chosen.network.choice) for table in self.tables]
         return self.judge.certificate(Feasible(*map(Limit, self.tables, uppers)))
 
     def feed_back(self, step: Round) -> None:

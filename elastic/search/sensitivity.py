@@ -117,7 +117,7 @@ def sub_network(
 
 
 class Divergence:
-    """Mean KL(dense ‖ sub) of whole sub-networks on some texts, in nats per example.
+    """Mean KL(reference ‖ sub) of whole sub-networks on some texts, in nats per example.
 
     What a sub-network has in common with the dense encoder from the first sub-layer on is computed once,
     and kept as far as there is memory for it.
@@ -125,6 +125,7 @@ class Divergence:
     Args:
         batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
         database: with it every smaller module has its weights refitted.
+        reference: what it diverges from, the dense encoder of ``elastic`` where not given.
         memory: bytes of dense states that are kept at most, beside those before the first sub-layer.
 
     Raises:
@@ -137,12 +138,13 @@ class Divergence:
         batches: Sequence[Arrays],
         database: Database | None = None,
         *,
+        reference: Encoder | None = None,
         memory: int = KEPT_BYTES,
     ) -> None:
         _require(batches)
         self._elastic, self._database = elastic, database
         with torch.inference_mode():
-            self._batches = [_begin(elastic, batch) for batch in batches]
+            self._batches = [_begin(elastic, batch, reference) for batch in batches]
             first = [batch.states for batch in self._batches]
             whole = sum(some.nbytes for some in first) * len(elastic.dense.operators)
             self._stride = max(1, math.ceil(whole / max(1, memory)))
@@ -192,10 +194,11 @@ class _Dense:
     outputs: Tensor
 
 
-def _begin(elastic: ElasticEncoder, batch: Arrays) -> _Dense:
+def _begin(elastic: ElasticEncoder, batch: Arrays, reference: Encoder | None = None) -> _Dense:
     inputs = tensors(batch, elastic)
     states, mask = elastic.dense.embed(**inputs)
-    return _Dense(states, mask, inputs["attention_mask"], elastic(**inputs).double())
+    outputs = (reference or elastic)(**inputs).double()
+    return _Dense(states, mask, inputs["attention_mask"], outputs)
 
 
 def _measured(

@@ -92,20 +92,43 @@ def test_what_was_evaluated_is_counted_and_certified(found: dict[str, Any]) -> N
 def test_widths_step_by_the_tile_and_keep_their_steps(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from types import SimpleNamespace
-
-    from cutonce import searching
+    from cutonce import supernets
     from elastic.families import load
 
-    setting = SimpleNamespace(model=load(model), run=SimpleNamespace(work=tmp_path), store=None)
+    dense = load(model).encoder.architecture
     tiles = {"one": 8, "other": 16, "unknown": None}
-    monkeypatch.setattr(searching, "stored_tile", lambda _store, target: tiles[target])
-    space = searching.make_space(setting, tiles)  # type: ignore[arg-type]
+    monkeypatch.setattr(supernets, "stored_tile", lambda _store, target: tiles[target])
+    step = supernets.width_step(None, tiles)  # type: ignore[arg-type]
+    space = supernets.make_space(tmp_path, dense, step)
     widths = [op.width for op in space.choices[1] if op is not None]  # type: ignore[union-attr]
     assert all(width % 16 == 0 for width in widths)
     assert any(width % 32 for width in widths)
-    tiles["other"] = 64
-    assert searching.make_space(setting, tiles) == space  # type: ignore[arg-type]
+    assert supernets.make_space(tmp_path, dense, 64) == space
+
+
+def test_a_smaller_trunk_is_taken_where_a_limit_asks_for_it(
+    found: dict[str, Any], asked: dict[str, Any], place: Path
+) -> None:
+    """What no sub-layer holds, embedding and head, is a fifth of this file."""
+    megabytes = 0.17 * found["budgets"][0]["dense_size_bytes"] / 1e6
+    budget = f"{TARGET}=0.9x,{megabytes:.4f}MB"
+    with pytest.raises(BudgetUnreachable, match="smallest reachable"):
+        cutonce.search(**asked, budgets=[budget], post_training=True, out=place / "whole")
+    result = cutonce.search(
+        **asked, budgets=[budget], hidden=[8, 16], post_training=True, out=place / "hidden"
+    )
+    [entry] = result["budgets"]
+    assert entry["status"] == "met"
+    assert entry["trunk"] in ("hidden 8", "hidden 16")
+    saved = Encoder.from_pretrained(place / "hidden" / entry["subnet"]).architecture
+    assert saved.to_json() == entry["architecture"]
+    assert saved.hidden == int(entry["trunk"].split()[1])
+    assert entry["size_bytes"] / 1e6 <= megabytes
+
+
+def test_a_trunk_that_cannot_be_is_refused_at_once(asked: dict[str, Any], place: Path) -> None:
+    with pytest.raises(UsageError, match="hidden size cannot be 9999"):
+        cutonce.search(**asked, budgets=[f"{TARGET}=0.5x"], hidden=[9999], out=place / "impossible")
 
 
 def test_a_budget_out_of_reach_is_listed_beside_the_others(found: dict[str, Any]) -> None:

@@ -14,16 +14,24 @@ from elastic.search.deployment import Deployed
 from elastic.search.judge import Judge
 from elastic.search.knapsack import cheapest
 from elastic.search.rounds import AIM, Cut, Round, Taken
+from elastic.search.supernet import Network, Supernet
 from elastic.space import SearchSpace
+from elastic.trunk import DENSE, Trunk
 from predictors.predictor import LatencyPredictor
 from profiler.measurement import Measurement
 from profiler.visit import Visit
 
 SPACE = SearchSpace.around(uniform(2, 64, 4, 256, vocabulary=50))
 TARGET = Budget.parse("fake/fake/fp32=1ms").target
-JUDGE = Judge(
-    [np.arange(len(some), dtype=float) for some in SPACE.choices], lambda choice, _: sum(choice)
-)
+ERRORS = [np.arange(len(some), dtype=float) for some in SPACE.choices]
+
+
+def supernet(joint=lambda choice, _: float(sum(choice)), trunk=DENSE) -> Supernet:
+    """That is never asked for its encoder."""
+    return Supernet(trunk, None, None, SPACE, ERRORS, Judge(ERRORS, joint))
+
+
+SUPERNET = supernet()
 
 
 def took(ms: float, spread: float = 0.0) -> Measurement:
@@ -33,15 +41,20 @@ def took(ms: float, spread: float = 0.0) -> Measurement:
 
 
 def begun(text: str, dense: float) -> Cut:
+    [cut] = begun_on([SUPERNET], text, dense)
+    return cut
+
+
+def begun_on(supernets: list[Supernet], text: str, dense: float) -> list[Cut]:
     rng = np.random.default_rng(0)
     known = [SPACE.architecture(SPACE.sample(rng)) for _ in range(8)]
     ms = [0.1 + sum(getattr(op, "width", 64) for op in a.operators) / 100 for a in known]
+    budget = Budget.parse(text)
     predictor = LatencyPredictor().fit(known, [Workload()] * 8, ms)
     table = predictor.table(SPACE.base, SPACE.choices, Workload())
-    budget = Budget.parse(text)
-    tables = {(c.target, c.bound): table for c in budget.constraints}
-    whole = {(c.target, SPACE.dense): Deployed(took(dense), 8000) for c in budget.constraints}
-    return loop._begin(budget, tables, JUDGE, whole, SPACE)
+    whole = supernets[0].dense
+    measured = {(c.target, whole): Deployed(took(dense), 8000) for c in budget.constraints}
+    return loop._begin(supernets, lambda *_: table, budget, measured)
 
 
 def step(cut, level, took_ms, *, predicted=(1.0, 1.0, 1.0), dense=8.0, size=500) -> Round:
@@ -53,7 +66,7 @@ def step(cut, level, took_ms, *, predicted=(1.0, 1.0, 1.0), dense=8.0, size=500)
         Taken(c, predicted, Deployed(own, size), Deployed(whole, 8000))
         for c in cut.budget.constraints
     )
-    return Round((level,) * 4, tuple(taken))
+    return Round(Network(cut.supernet, (level,) * 4), tuple(taken))
 
 
 def test_a_miss_tightens_and_slack_widens_what_is_allowed() -> None:
@@ -97,14 +110,14 @@ def test_a_fraction_surely_fits_where_that_of_both_measurements_does() -> None:
 def test_the_dense_model_is_kept_where_it_fits() -> None:
     cut = begun("fake/fake/fp32=9ms", dense=8.0)
     assert cut.done
-    assert cut.chosen.choice == SPACE.dense
+    assert cut.chosen.network == SUPERNET.dense
 
 
 def test_drift_matters_to_absolute_budgets_alone() -> None:
     said: list[str] = []
     for text in ("fake/fake/fp32=4ms", "fake/fake/fp32=0.5x"):
-        both = ({(TARGET, SPACE.dense): Deployed(took(ms), 1000)} for ms in (1.0, 1.3))
-        loop._check_drift(Budget.parse(text).constraints, SPACE.dense, *both, said.append)
+        both = ({(TARGET, SUPERNET.dense): Deployed(took(ms), 1000)} for ms in (1.0, 1.3))
+        loop._check_drift(Budget.parse(text).constraints, SUPERNET.dense, *both, said.append)
     assert len(said) == 1
     assert "1.30 times" in said[0]
 
@@ -126,12 +139,23 @@ def test_a_budget_out_of_reach_is_said_and_the_others_stay() -> None:
     said: list[str] = []
     cuts = [begun("fake/fake/fp32=4ms", dense=8.0) for _ in range(2)]
     cuts[1].allowed = [0.0]
-    assert loop._reachable(cuts, said.append) == cuts[:1]
+    assert loop._reachable([[cut] for cut in cuts], said.append) == [cuts[:1]]
     assert "fastest reachable" in said[0]
     with pytest.raises(BudgetUnreachable, match="fastest reachable"):
-        loop._reachable(cuts[1:], said.append)
+        loop._reachable([cuts[1:]], said.append)
     with pytest.raises(BudgetUnreachable, match="None of the budgets"):
-        loop._reachable(cuts[1:] * 2, said.append)
+        loop._reachable([cuts[1:]] * 2, said.append)
+
+
+def test_a_budget_is_cut_on_the_trunk_of_least_error() -> None:
+    """The trunk costs something by itself, and saves what the others' cuts cost."""
+    cheap = supernet(lambda choice, _: 0.5 + 0.1 * sum(choice), Trunk(rank=8))
+    tight, loose = (
+        begun_on([SUPERNET, cheap], f"fake/fake/fp32={share}x", dense=8.0) for share in (0.3, 1.0)
+    )
+    assert [cut.done for cut in loose] == [True, True]
+    found = loop._on_best_trunks([tight, loose])
+    assert [cut.supernet for cut in found] == [cheap, SUPERNET]
 
 
 def test_every_limit_counts_and_the_tightest_decides() -> None:

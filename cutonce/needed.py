@@ -1,0 +1,71 @@
+"""The predictors that a search needs; what the store does not cover is profiled first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from cutonce.console import talk
+from cutonce.profiles import stored_profile
+from cutonce.profiling import make_profiles
+from cutonce.setting import Setting
+from devices.errors import UsageError
+from devices.target import Target
+from elastic.search.budget import Bound
+from predictors.predictor import LatencyPredictor
+from predictors.quantity import FILE_SIZE, PEAK_MEMORY
+
+WEIGHED: dict[Bound, str] = {"file": FILE_SIZE.name, "memory": PEAK_MEMORY.name}
+
+
+def needed_predictors(setting: Setting) -> dict[tuple[Target, Bound], LatencyPredictor]:
+    """One predictor per target and bound; profiles what the store does not cover, and says so."""
+    constraints = [c for budget in setting.budgets for c in budget.constraints]
+    bounds: dict[Target, set[Bound]] = {}
+    for constraint in constraints:
+        bounds.setdefault(constraint.target, {"intrinsic"}).add(constraint.bound)
+    found: dict[tuple[Target, Bound], LatencyPredictor] = {}
+    for target, wanted in bounds.items():
+        kept = stored_profile(setting.store, target)
+        if kept is not None and _covers(kept.predictor, setting):
+            found.update(_by_bound(target, wanted, kept.predictor, kept.others))
+    missing = {t: some for t, some in bounds.items() if not {(t, b) for b in some} <= {*found}}
+    if missing:
+        talk(f"No profile covers this model on {', '.join(map(str, missing))}: profiling first.")
+        profiles = make_profiles(
+            list(missing),
+            around=setting.model.encoder.architecture,
+            workloads=[setting.workload],
+            configurations=14,
+            visits=setting.visits,
+            store=setting.store,
+            pool=setting.pool,
+            seed=setting.seed,
+            weighed=any(bound in WEIGHED for some in missing.values() for bound in some),
+        )
+        for profile in profiles:
+            target, some = profile.target, missing[profile.target]
+            found.update(_by_bound(target, some, profile.predictor, profile.others))
+    for constraint in constraints:
+        if (constraint.target, constraint.bound) not in found:
+            raise UsageError(
+                f"{constraint.target} does not tell its peak memory, which {constraint.text} bounds; "
+                "bound the file instead (20MB)."
+            )
+    return found
+
+
+def _covers(predictor: LatencyPredictor, setting: Setting) -> bool:
+    """Whether the dense model and its smallest sub-networks are in the predictor's domain."""
+    dense = setting.model.encoder.architecture
+    shallow = dense.with_operators([*dense.operators[:1], *[None] * (len(dense.operators) - 1)])
+    return bool(predictor.in_domain([dense, shallow], [setting.workload] * 2).all())
+
+
+def _by_bound(
+    target: Target,
+    bounds: Iterable[Bound],
+    latency: LatencyPredictor,
+    others: Mapping[str, LatencyPredictor],
+) -> dict[tuple[Target, Bound], LatencyPredictor]:
+    known = {bound: others.get(WEIGHED[bound]) if bound in WEIGHED else latency for bound in bounds}
+    return {(target, bound): found for bound, found in known.items() if found is not None}

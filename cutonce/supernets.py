@@ -1,0 +1,126 @@
+"""The supernets that a search decodes: one on the dense trunk, one on every other that was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from cutonce.console import progress
+from cutonce.profiles import stored_tile
+from cutonce.setting import Setting
+from deploy.architecture import Architecture
+from deploy.encoder import Encoder
+from devices.files import write_json
+from devices.target import Target
+from elastic.elastic_encoder import ElasticEncoder
+from elastic.importance.stream import stream_fisher
+from elastic.reconstruction.database import Database, eliminated
+from elastic.search.judge import Judge
+from elastic.search.knapsack import Errors
+from elastic.search.losses import Joint, kept
+from elastic.search.sensitivity import Divergence, module_errors
+from elastic.search.supernet import Supernet, trunk_text
+from elastic.space import WIDTH_STEP, SearchSpace
+from elastic.trunk import DENSE, Trunk
+from profiler.store import Store
+
+CALIBRATION_EXAMPLES = 512
+ERROR_EXAMPLES = 64
+LOSS_EXAMPLES = 256
+
+
+def make_supernets(setting: Setting, targets: Iterable[Target]) -> list[Supernet]:
+    """One per trunk of ``setting``, on the dense one first; what is found of each is kept in the run."""
+    step = width_step(setting.store, targets)
+    return [_make(setting, trunk, step) for trunk in setting.trunks]
+
+
+def width_step(store: Store, targets: Iterable[Target]) -> int:
+    """The largest tile found on any target."""
+    tiles = [stored_tile(store, target) for target in targets]
+    return max((tile for tile in tiles if tile is not None), default=WIDTH_STEP)
+
+
+def _make(setting: Setting, trunk: Trunk, step: int) -> Supernet:
+    work, label = setting.run.work, ""
+    if trunk != DENSE:
+        name = trunk_text(trunk)
+        work, label = work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
+    encoder = on_trunk(setting, trunk)
+    elastic, database = _make_elastic(setting, encoder, label)
+    space = make_space(work, elastic.architecture, step)
+    errors = _make_errors(setting, work, elastic, space, database, label)
+    joint = _make_joint(setting, work, elastic, space, database)
+    judge = Judge(errors, joint, seed=setting.seed, progress=progress)
+    return Supernet(trunk, elastic, database, space, errors, judge)
+
+
+def on_trunk(setting: Setting, trunk: Trunk) -> Encoder:
+    """The model cut to a trunk: of the stream what carries most of the loss's curvature, of the table of
+    tokens its first singular vectors."""
+    dense = setting.model.encoder
+    if trunk == DENSE:
+        return dense
+    stream = None
+    if trunk.hidden is not None:
+        batches = setting.task.batches("train", limit=CALIBRATION_EXAMPLES)
+        stream = stream_fisher(dense, batches, seed=setting.seed)
+    return ElasticEncoder(dense, stream=stream).extract(dense.architecture.operators, trunk)
+
+
+def make_space(work: Path, dense: Architecture, step: int) -> SearchSpace:
+    """The space around ``dense``, its widths in steps of ``step``.
+
+    An interrupted search goes on in the space that it began with, whatever was profiled meanwhile.
+    """
+    path = work / "space.json"
+    if path.exists():
+        return SearchSpace.from_json(json.loads(path.read_text()))
+    space = SearchSpace.around(dense, width_step=step)
+    write_json(path, space.to_json())
+    return space
+
+
+def _make_elastic(
+    setting: Setting, encoder: Encoder, label: str
+) -> tuple[ElasticEncoder, Database]:
+    """The elastic encoder in the order of elimination, and what its sub-layers could be, from texts of
+    the train split without their labels."""
+    with progress(f"order of heads and neurons{label}"):
+        batches = setting.task.batches("train", limit=CALIBRATION_EXAMPLES)
+        return eliminated(encoder, batches, seed=setting.seed)
+
+
+def _make_errors(
+    setting: Setting,
+    work: Path,
+    elastic: ElasticEncoder,
+    space: SearchSpace,
+    database: Database,
+    label: str,
+) -> Errors:
+    """The error of every module's every choice, from texts of the search split without their labels."""
+    path = work / "errors.json"
+    if path.exists():
+        return [np.asarray(row) for row in json.loads(path.read_text())]
+    batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
+    with progress(f"error of every module at every size{label}") as advance:
+        errors = module_errors(elastic, space, batches, database, progress=advance)
+    write_json(path, [row.tolist() for row in errors])
+    return errors
+
+
+def _make_joint(
+    setting: Setting,
+    work: Path,
+    elastic: ElasticEncoder,
+    space: SearchSpace,
+    database: Database,
+) -> Joint:
+    """The divergence of choices from the model, on texts of the search split, each evaluated once."""
+    batches = setting.task.batches("search", limit=LOSS_EXAMPLES)
+    apart = Divergence(elastic, batches, database, reference=setting.model.encoder)
+    return kept(lambda choice, every: apart(space.chain(choice), every), work / "divergences.jsonl")
