@@ -13,7 +13,7 @@ from predictors.regression import LEAST_SIGMA
 
 CLEARLY = 0.1  # share of the simpler model's held-out error that a refinement must save
 SURELY = 1.5  # standard errors that this saving must exceed: the best of many may win by chance
-DETERMINED = 6  # coefficients of a law that even few rows determine
+SPENT = 6  # scores that the coefficients of a law take
 LEAST_FREE = 2
 LEAST_RATIO = 1e-3  # of predicted to measured; bounds log residuals where a refit predicts nothing
 
@@ -70,11 +70,11 @@ def conformal_spread(errors: Array, leverages: Array, coverage: float) -> float:
     Where that would be the largest of so few scores, or beyond it, their mean tells more than the one
     that is worst: the quantile of a new score is that of an exponential law, the heavy tail of timings,
     whose mean m is known from k scores, m k ((1 − coverage)^(−1/k) − 1); k is how many there are beyond
-    the :data:`DETERMINED` ones that the coefficients of a law take.
+    the :data:`SPENT` ones that the coefficients of a law take.
     """
     scores = np.sort(np.abs(errors) * np.sqrt(np.maximum(0.0, 1 - leverages)))
     rank = math.ceil((len(scores) + 1) * coverage)
     if rank < len(scores):
         return float(scores[rank - 1])
-    free = max(LEAST_FREE, len(scores) - DETERMINED)
+    free = max(LEAST_FREE, len(scores) - SPENT)
     return float(scores.mean() * free * ((1 - coverage) ** (-1 / free) - 1))
