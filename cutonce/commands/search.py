@@ -225,6 +225,17 @@ def amount(constraint: dict[str, Any]) -> str:
     return f"{constraint['measured']:.3g} {constraint['unit']}"
 
 
+def certified(*, loss: float, bound: float, probability: float) -> str:
+    """What a certificate says; a bound of 0 says nothing."""
+    found = f"diverges by {loss:.3g} nats from the dense model; "
+    if bound <= 0:
+        return found + "too little was evaluated to tell what a longer search could gain."
+    return found + (
+        f"that a network predicted to be as fast stays below {bound:.3g} has a chance of "
+        f"{1 - probability:.0%}, as far as those evaluated tell."
+    )
+
+
 def show(result: dict[str, Any]) -> None:
     show_budgets(result)
     if counted := result.get("search"):
@@ -234,11 +245,7 @@ def show(result: dict[str, Any]) -> None:
         talk(f"Networks evaluated for all budgets together: {counted['evaluations']}{failed}.")
     for entry in result["budgets"]:
         if certificate := entry.get("certificate"):
-            talk(
-                f"{entry['budget']}: diverges by {certificate['loss']:.3g} nats from the dense model; "
-                f"that a network predicted to be as fast stays below {certificate['bound']:.3g} has a "
-                f"chance of {1 - certificate['probability']:.0%}, as far as those evaluated tell."
-            )
+            talk(f"{entry['budget']}: {certified(**certificate)}")
     for entry in result["budgets"]:
         for some in entry.get("further", ()):
             talk(f"{some['constraint']}: {amount(some)} of {some['limit']:.3g} {some['unit']}.")

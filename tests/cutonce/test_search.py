@@ -89,6 +89,13 @@ def test_what_was_evaluated_is_counted_and_certified(found: dict[str, Any]) -> N
         assert 0 <= entry["certificate"]["bound"] <= entry["certificate"]["loss"]
 
 
+def test_a_bound_of_nothing_is_not_said_as_one() -> None:
+    from cutonce.commands.search import certified
+
+    assert "too little was evaluated" in certified(loss=0.2, bound=0.0, probability=0.95)
+    assert "below 0.1 has a chance of 5%" in certified(loss=0.2, bound=0.1, probability=0.95)
+
+
 def test_widths_step_by_the_tile_and_keep_their_steps(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
