@@ -9,8 +9,8 @@ set beside them; `trec`: the same shape on TREC; `albert`: a real pre-trained AL
 of which calibrate and half are reported on. Each is cut to 1.5, 2 and 3 times less measured onnxruntime
 latency by every method of benchmarks/methods.py, with as many seeds (of the calibration texts) as asked
 for. A method whose network misses its budget, or leaves more than 3 % of it, is asked for another, five
-times at most. With --distil the networks of those speed-ups are distilled for one epoch and scored
-again. Prints PASS or MISS per target:
+times at most. With --distil the networks of those speed-ups are then distilled for one epoch, one on
+each core, and scored again. Prints PASS or MISS per target:
 
 - at 2x at most 1.5 points below dense on SST-2, and 2 on ALBERT;
 - at 2x and 3x at most half the KL to dense of the best rival, and no lower score, as far as so many
@@ -28,28 +28,22 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from common import Row, drawn_seed, machine, verdict
-from dense_models import prepare
 from methods import METHODS, Method, make_methods
+from students import Dense, Scorer, distilled
 
 from cutonce.profiling import make_profiles
-from cutonce.scores import headline
 from cutonce.tasks import predict_with
 from deploy.architecture import Architecture
 from deploy.costs import parameters
-from deploy.encoder import Encoder
 from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.runtimes import Arrays
 from devices.target import Target
-from elastic.outputs import divergence
-from elastic.recipes.distil import Lesson, distil
 from elastic.space import Choice, SearchSpace
 from predictors.cost_table import CostTable
 from profiler.campaign import run_campaign
@@ -71,8 +65,10 @@ def main() -> int:
     results: dict[str, Any] = {}
     for name in args.models:
         bench = Bench(name, args, drawn_seed(args.out))
-        found = [bench.run(seed) for seed in range(args.seeds)]
-        results[name] = found
+        for seed in range(args.seeds):
+            bench.cut(seed)
+        bench.distil()
+        results[name] = found = [bench.rows(seed) for seed in range(args.seeds)]
         rows += judge(name, found)
     return verdict(rows, args.json, results=results)
 
@@ -83,19 +79,18 @@ class Bench:
     def __init__(self, name: str, args: argparse.Namespace, seed: int) -> None:
         self.name, self.args, self.seed = name, args, seed
         self.out = args.out / name
-        self.dense, self.task, self.dev = prepare(name, args.data, args.out, seed, args.quick)
+        self.source = Dense(name, args.data, args.out, seed, args.quick)
+        self.dense, self.task, dev = self.source.prepare()
         self.workload = Workload(1, LENGTH[name])
         self.target = Target.parse("local/onnxruntime/fp32")
         self.space = SearchSpace.around(self.dense.architecture)
         self.store = self.out / "measurements.sqlite"
         self.table = self._table()
-        remember = Remembering(self.dense)
-        self.answers, self.dense_outputs = self.task.answers(remember, "report"), remember.outputs
-        scores = self.task.evaluate(predict_with(self.dense), "report")
+        self.scorer = Scorer(self.dense, self.task, dev)
+        scores = self.scorer.dense_scores
         print(f"{name}: {self.dense.architecture}, {scores}, seed drawn at run time: {seed}")
-        if self.dev:
-            print(f"{name}, dev: {self.dev.evaluate(predict_with(self.dense), 'report')}")
-        self.dense_score = scores
+        if dev:
+            print(f"{name}, dev: {dev.evaluate(predict_with(self.dense), 'report')}")
 
     def _table(self) -> CostTable:
         with Store(self.store) as store, ExportPool() as pool:
@@ -111,16 +106,29 @@ class Bench:
             )
         return profile.predictor.table(self.space.base, self.space.choices, self.workload)
 
-    def run(self, seed: int) -> list[dict[str, Any]]:
-        """Every method at every budget, with one draw of calibration texts; each row is kept at once."""
-        path = self.out / f"seed-{seed}.json"
-        rows = read_rows(path) if path.exists() else []
-        done = {(row["method"], row["asked"], "distilled" in row) for row in rows}
-        distils = {speedup: speedup in self.args.distil for speedup in SPEEDUPS}
-        if done >= {(m, speedup, also) for m in METHODS for speedup, also in distils.items()}:
-            return rows
+    def rows(self, seed: int) -> list[dict[str, Any]]:
+        """What is known with one draw of calibration texts: a row per method and speed-up."""
+        path = self._place(seed) / "rows.json"
+        rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+        return rows
+
+    def _keep(self, seed: int, row: dict[str, Any]) -> None:
+        rows = [some for some in self.rows(seed) if network_of(some) != network_of(row)]
+        (self._place(seed) / "rows.json").write_text(json.dumps([*rows, row], indent=1))
+
+    def _place(self, seed: int) -> Path:
+        return self.out / f"seed-{seed}"
+
+    def _student(self, seed: int, row: dict[str, Any]) -> Path:
+        return self._place(seed) / f"{row['method']} {row['asked']}x"
+
+    def cut(self, seed: int) -> None:
+        """Every method at every budget, with one draw of calibration texts."""
+        done = {network_of(row) for row in self.rows(seed)}
+        if done >= {(name, speedup) for name in METHODS for speedup in SPEEDUPS}:
+            return
         for method, speedup, choice, ratio, batches in self._networks(seed):
-            if (method.name, speedup, distils[speedup]) in done:
+            if (method.name, speedup) in done:
                 continue
             began = time.monotonic()
             student = method.cut(self.space, choice, batches)
@@ -132,24 +140,29 @@ class Bench:
                 "finish_seconds": time.monotonic() - began,
                 "parameters": parameters(student.architecture),
                 "unshared": parameters(replace(student.architecture, shares=())),
-                **self._scored(student),
+                **self.scorer(student),
             }
-            if distils[speedup]:
-                row["distilled"] = self._distilled(student, seed)
-            rows = [r for r in rows if (r["method"], r["asked"]) != (method.name, speedup)] + [row]
-            path.write_text(json.dumps(rows, indent=1))
+            student.save_pretrained(self._student(seed, row))
+            self._keep(seed, row)
             print(f"{self.name} seed {seed}: {shown(row)}", flush=True)
-        return rows
 
-    def _distilled(self, student: Encoder, seed: int) -> dict[str, float]:
-        """What ``student`` is worth after one epoch of distillation, which trains it in place."""
-        began = time.monotonic()
-        distil(student, self._lesson, epochs=1.0, seed=seed)
-        return {"seconds": time.monotonic() - began, **self._scored(student)}
-
-    @cached_property
-    def _lesson(self) -> Lesson:
-        return Lesson(self.dense, self.task)
+    def distil(self) -> None:
+        """Add to the rows of the speed-ups asked for what one epoch of distillation makes of them."""
+        waiting = [
+            (seed, row)
+            for seed in range(self.args.seeds)
+            for row in self.rows(seed)
+            if row["asked"] in self.args.distil and "distilled" not in row
+        ]
+        students = [(self._student(seed, row), seed) for seed, row in waiting]
+        for i, after in distilled(self.source, students) if students else ():
+            seed, row = waiting[i]
+            self._keep(seed, row | {"distilled": after})
+            text = f"{row['method']} at {row['asked']}x, distilled in {after['seconds']:.0f} s"
+            print(
+                f"{self.name} seed {seed}: {text}: KL {after['kl']:.4f}, score {after['score']:.4f}",
+                flush=True,
+            )
 
     def _networks(self, seed: int) -> Iterator[tuple[Method, float, Choice, float, list[Arrays]]]:
         """Every method with every speed-up, the choice, its measured ratio, and the calibration texts."""
@@ -211,60 +224,23 @@ class Bench:
         whole = measured[0].statistics.intrinsic
         return {m.architecture: m.statistics.intrinsic / whole for m in measured}
 
-    def _scored(self, student: Encoder) -> dict[str, float]:
-        remember = Remembering(student)
-        scores = self.task.evaluate(remember, "report", self.answers)
-        name, value = headline(scores) or ("", 0.0)
-        total, count = 0.0, 0
-        given = zip(self.task.batches("report"), self.dense_outputs, remember.outputs, strict=True)
-        for batch, *outputs in given:
-            one, other = (torch.from_numpy(some).double() for some in outputs)
-            real = torch.from_numpy(batch["attention_mask"])
-            apart = divergence(student.architecture, one, other, real)
-            total, count = total + float(apart.sum()), count + len(apart)
-        found = {
-            "kl": total / count,
-            "score": value,
-            "dense_score": self.dense_score[name],
-            "changed": 1 - scores["agreement"],
-            "answers": sum(np.size(answer) for answer in self.answers),
-        }
-        if self.dev:
-            found["dev"] = self.dev.evaluate(predict_with(student), "report")[name]
-        return found
-
 
 def _better(one: float, other: float) -> bool:
     """Whether one share of a budget is better than another: within it, and then the larger."""
     return one > other if max(one, other) <= 1 else one < other
 
 
-class Remembering:
-    """An encoder's outputs for batches, kept in their order."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._predict = predict_with(encoder)
-        self.outputs: list[np.ndarray[Any, Any]] = []
-
-    def __call__(self, batch: Arrays) -> np.ndarray[Any, Any]:
-        self.outputs.append(self._predict(batch))
-        return self.outputs[-1]
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text())
-    return rows
+def network_of(row: dict[str, Any]) -> tuple[str, float]:
+    return row["method"], row["asked"]
 
 
 def shown(row: dict[str, Any]) -> str:
     dev = f" (dev {row['dev']:.4f})" if "dev" in row else ""
-    after = row.get("distilled")
     return (
         f"{row['method']} at {row['asked']}x (measured {row['speedup']:.2f}x): KL {row['kl']:.4f}, "
         f"score {row['score']:.4f} of {row['dense_score']:.4f}{dev}, {row['parameters'] / 1e6:.2f} M "
         f"parameters ({row['unshared'] / 1e6:.2f} M unshared), {row['seconds']:.0f} + "
         f"{row['finish_seconds']:.1f} s"
-        + (f"; distilled: KL {after['kl']:.4f}, score {after['score']:.4f}" if after else "")
     )
 
 
@@ -277,12 +253,7 @@ def spread(rows: Sequence[dict[str, Any]]) -> str:
 
 def judge(name: str, seeds: Sequence[Sequence[dict[str, Any]]]) -> list[Row]:
     def of(method: str, speedup: float) -> list[dict[str, Any]]:
-        return [
-            row
-            for rows in seeds
-            for row in rows
-            if (row["method"], row["asked"]) == (method, speedup)
-        ]
+        return [row for rows in seeds for row in rows if network_of(row) == (method, speedup)]
 
     def values(method: str, speedup: float, key: str) -> np.ndarray[Any, Any]:
         return np.array([row[key] for row in of(method, speedup)])
