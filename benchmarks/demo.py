@@ -73,8 +73,9 @@ def described(entry: dict[str, Any], row: dict[str, Any]) -> str:
     predicted, numbers = entry["predicted"], row["measured"]
     quantiles = ", ".join(f"{key} {numbers[key]:.3f}" for key in ("intrinsic", "p50", "p90"))
     return (
-        f"limit {row['limit']:.3f} ms, predicted {predicted['ms']:.3f} [{predicted['lower']:.3f}, "
-        f"{predicted['upper']:.3f}], {quantiles}, {row['speedup']:.2f}x beside the dense model, "
+        f"limit {row['limits'][0]['limit']:.3f} ms, predicted {predicted['ms']:.3f} "
+        f"[{predicted['lower']:.3f}, {predicted['upper']:.3f}], {quantiles}, "
+        f"{row['speedup']:.2f}x beside the dense model, "
         f"{entry['dense_size_bytes'] / 2**20:.1f} -> {entry['size_bytes'] / 2**20:.1f} MB"
     )
 

@@ -83,7 +83,7 @@ def judge(found: dict, checked: dict) -> list[dict]:
         accuracy, numbers = row["metrics"]["accuracy"], row["measured"]
         result = {
             "target": entry["target"],
-            "limit_ms": row["limit"],
+            "limit_ms": row["limits"][0]["limit"],
             "predicted_ms": entry["predicted"],
             "measured_ms": numbers,
             "dense_ms": row["dense"],
@@ -96,8 +96,9 @@ def judge(found: dict, checked: dict) -> list[dict]:
         }
         rows.append(result)
         print(
-            f"{entry['target']}: limit {row['limit']:.3f} ms, predicted {entry['predicted']['ms']:.3f} "
-            f"[{entry['predicted']['lower']:.3f}, {entry['predicted']['upper']:.3f}], "
+            f"{entry['target']}: limit {result['limit_ms']:.3f} ms, "
+            f"predicted {entry['predicted']['ms']:.3f} ["
+            f"{entry['predicted']['lower']:.3f}, {entry['predicted']['upper']:.3f}], "
             f"intrinsic {numbers['intrinsic']:.3f} p50 {numbers['p50']:.3f} p90 {numbers['p90']:.3f}, "
             f"speed-up {result['speedup']:.2f}x {result['budget']}; "
             f"accuracy {accuracy:.4f} {result['accuracy']}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -84,3 +85,11 @@ def milliseconds(value: float) -> str:
 
 def interval(low: float, high: float) -> str:
     return f"[{low:.3g}, {high:.3g}]"
+
+
+def limits(kept: Sequence[Mapping[str, Any]]) -> str:
+    """Limits of a budget on one target, each with its ``limit``, ``unit`` and ``bound``."""
+    named = {"p90": " p90", "memory": " of memory"}
+    return ", ".join(
+        f"{some['limit']:.3g} {some['unit']}{named.get(some['bound'], '')}" for some in kept
+    )

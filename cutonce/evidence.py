@@ -64,7 +64,12 @@ def evidence(
             str(t): _target_evidence(setting, t, predictor, cuts)
             for t, predictor in predictors.items()
         },
-        "search": {"evaluations": len(errors), "failed": sum(map(isnan, errors))},
+        "search": {
+            "evaluations": len(errors),
+            "failed": sum(map(isnan, errors)),
+            "seconds": sum(judge.seconds for judge in judges),
+            "evaluating_seconds": sum(judge.evaluating_seconds for judge in judges),
+        },
         "evaluated": evaluated,
         "budgets": [
             _budget_evidence(setting, cut, name, reference)

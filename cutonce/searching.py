@@ -153,10 +153,8 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
             directory,
             student,
             tokenizer=setting.model.tokenizer,
-            budget=cut.budget,
-            limit=cut.chosen.first.limit,
+            step=cut.chosen,
             workload=setting.workload,
-            network=network,
             source=setting.model.source,
             task=setting.task,
         )

@@ -12,10 +12,9 @@ from deploy.tokens import place_tokenizer
 from deploy.workload import Workload
 from devices.errors import ModelError
 from devices.files import whole_directory, write_json
-from elastic.search.budget import Budget
-from elastic.search.supernet import Network
+from elastic.search.rounds import Round
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD = "subnet.json"
 
 
@@ -24,27 +23,27 @@ def save_subnet(
     encoder: Encoder,
     *,
     tokenizer: Path | None,
-    budget: Budget,
-    limit: float,
+    step: Round,
     workload: Workload,
-    network: Network,
     source: str,
     task: Task,
 ) -> None:
-    """Write the encoder with its tokenizer and the budget it was cut for, whole or not at all."""
+    """Write the encoder with its tokenizer and the limits it was cut for, whole or not at all.
+
+    Args:
+        step: what was measured of the network that was chosen.
+    """
     with whole_directory(directory) as unfinished:
         encoder.save_pretrained(unfinished)
         if tokenizer is not None:
             place_tokenizer(tokenizer, unfinished)
         record = {
             "schema": SCHEMA,
-            "target": str(budget.target),
-            "limit": limit,
-            "bound": budget.first.bound,
-            "fraction": budget.first.value if budget.first.relative else None,
+            "target": str(step.first.constraint.target),
+            "limits": [taken.limit_json() for taken in step.taken],
             "workload": workload.to_json(),
-            "chain": network.chain_text,
-            "trunk": network.trunk_text,
+            "chain": step.network.chain_text,
+            "trunk": step.network.trunk_text,
             "source": source,
             "task": task.to_json(),
         }
@@ -64,7 +63,7 @@ def read_record(directory: Path) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(path.read_text())
         if record["schema"] != SCHEMA:
             raise ValueError(f"schema {record['schema']}, expected {SCHEMA}")
-        _ = record["target"], record["limit"], record["bound"], record["workload"], record["chain"]
+        _ = record["target"], record["limits"], record["workload"], record["chain"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} is damaged ({type(error).__name__}: {error}); `cutonce search` writes it."

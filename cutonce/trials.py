@@ -1,12 +1,13 @@
-"""A latency budget on trial: what was promised of an exported file, and what it takes here and now.
+"""A budget on trial: what was promised of an exported file, and what it takes here and now.
 
-A budget that is a fraction of the dense model's latency is judged beside the dense model, measured in
-the same campaign, where the run keeps it: a machine's own speed moves, the fraction does not. A budget
-in milliseconds is judged as it is.
+A latency that is a fraction of the dense model's is judged beside the dense model, measured in the same
+campaign, where the run keeps it: a machine's own speed moves, the fraction does not. A latency in
+milliseconds is judged as it is.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from deploy.export_pool import ExportPool, ExportRequest
 from deploy.workload import Workload
 from devices.target import Target
 from elastic.search.budget import Bound, bounded
+from elastic.search.deployment import Deployed
 from profiler.campaign import run_campaign
+from profiler.footprint import weigh
 from profiler.job import Job
 from profiler.measurement import Measurement
 from profiler.statistics import LEAST_VISITS
@@ -28,24 +31,26 @@ from profiler.store import Store
 
 @dataclass(frozen=True)
 class Promise:
-    """A latency budget as a sub-network and its artifact remember it.
+    """One limit of a budget on one target, as a sub-network and its artifact remember it.
 
     Attributes:
-        limit: milliseconds that it came to when it was last measured.
-        bound: what of the latency it bounds.
-        fraction: of the dense model's latency, None for a budget in milliseconds.
+        bound: what it limits.
+        limit: milliseconds or MB that it came to when it was last measured.
+        fraction: of the dense model's latency, None for a limit in milliseconds or MB.
     """
 
-    limit: float
     bound: Bound
+    limit: float
     fraction: float | None
 
     @classmethod
-    def read(cls, record: Mapping[str, Any]) -> Promise | None:
-        """The promise in a sub-network's record or an artifact's latency report, if there is one."""
-        if record.get("limit") is None:
-            return None
-        return cls(record["limit"], record["bound"], record.get("fraction"))
+    def read(cls, record: Mapping[str, Any], target: Target) -> tuple[Promise, ...]:
+        """What a sub-network's record or an artifact's latency report promises on ``target``."""
+        return tuple(
+            cls(some["bound"], some["limit"], some["fraction"])
+            for some in record.get("limits", ())
+            if some["target"] == str(target)
+        )
 
 
 @dataclass(frozen=True)
@@ -53,46 +58,88 @@ class Trial:
     """An exported file, what was promised of it, and the dense model to judge a fraction beside."""
 
     subject: Subject
-    promise: Promise | None = None
+    promises: tuple[Promise, ...] = ()
     dense: Subject | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a promise came to.
+
+    Attributes:
+        limit: milliseconds or MB allowed here and now. value: taken; NaN where the device does not tell.
+    """
+
+    promise: Promise
+    limit: float
+    value: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.limit
+
+    @property
+    def unit(self) -> str:
+        return "ms" if self.promise.bound in ("intrinsic", "p90") else "MB"
+
+    @property
+    def miss(self) -> str:
+        """One sentence about a limit that is not kept."""
+        bound, allowed = self.promise.bound, f"{self.limit:.3g} {self.unit}"
+        if math.isnan(self.value):
+            return (
+                f"What {bound} it takes is not told here, so the limit of {allowed} is not checked."
+            )
+        name = f"{bound} latency" if self.unit == "ms" else bound
+        return (
+            f"The {name} is {self.value:.3g} {self.unit}, {self.value / self.limit - 1:.1%} over the "
+            f"budget of {allowed}."
+        )
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What was measured in one trial."""
 
-    promise: Promise | None
-    measurement: Measurement
+    promises: tuple[Promise, ...]
+    deployed: Deployed
     dense: Measurement | None
 
     @property
-    def limit(self) -> float | None:
-        """Milliseconds allowed here and now, None where nothing was promised."""
-        if self.promise is None or self.promise.fraction is None or self.dense is None:
-            return None if self.promise is None else self.promise.limit
-        return self.promise.fraction * bounded(self.dense, self.promise.bound)
+    def measurement(self) -> Measurement:
+        return self.deployed.measurement
 
     @property
-    def bound(self) -> Bound:
-        return "intrinsic" if self.promise is None else self.promise.bound
+    def verdicts(self) -> list[Verdict]:
+        """One per promise."""
+        return [
+            Verdict(promise, self._limit(promise), self.deployed.amount(promise.bound))
+            for promise in self.promises
+        ]
 
-    @property
-    def value(self) -> float:
-        """The milliseconds that the budget bounds."""
-        return bounded(self.measurement, self.bound)
+    def _limit(self, promise: Promise) -> float:
+        if promise.fraction is None or self.dense is None:
+            return promise.limit
+        return promise.fraction * bounded(self.dense, promise.bound)
 
     @property
     def met(self) -> bool:
-        return self.limit is None or self.value <= self.limit
+        return all(verdict.met for verdict in self.verdicts)
 
-    @property
-    def miss(self) -> str:
-        """One sentence about a budget that is not met."""
-        limit = self.limit or 0.0
-        return (
-            f"The {self.bound} latency is {self.value:.3g} ms, {self.value / limit - 1:.1%} over the "
-            f"budget of {limit:.3g} ms."
-        )
+    def limits_json(self) -> list[dict[str, Any]]:
+        """What :meth:`Promise.read` reads, with what was found."""
+        return [
+            {
+                "target": str(self.measurement.target),
+                "bound": verdict.promise.bound,
+                "limit": verdict.limit,
+                "fraction": verdict.promise.fraction,
+                "measured": None if math.isnan(verdict.value) else verdict.value,
+                "unit": verdict.unit,
+                "met": verdict.met,
+            }
+            for verdict in self.verdicts
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The latency report of an artifact."""
@@ -102,9 +149,7 @@ class Outcome:
             "target": str(measurement.target),
             "fingerprint": measurement.fingerprint,
             "precision": measurement.precision,
-            "limit": self.limit,
-            "bound": self.bound,
-            "fraction": None if self.promise is None else self.promise.fraction,
+            "limits": self.limits_json(),
             "dense": None if dense is None else dense.statistics.to_json(),
             "met": self.met,
             "warnings": list(measurement.warnings),
@@ -136,8 +181,9 @@ def run_trials(
     """All trials in one interleaved campaign; visits that it has already count."""
     beside = [trial.dense for trial in trials if trial.dense is not None]
     subjects = [*(trial.subject for trial in trials), *beside]
+    jobs = [Job(s.target, s.encoder.architecture, s.workload, s.exported.path) for s in subjects]
     measured = run_campaign(
-        [Job(s.target, s.encoder.architecture, s.workload, s.exported.path) for s in subjects],
+        jobs,
         store=store,
         campaign=campaign,
         seed=seed,
@@ -147,7 +193,15 @@ def run_trials(
         spread_seconds=spread_seconds,
     )
     found = iter(measured[len(trials) :])
-    return [
-        Outcome(trial.promise, measurement, None if trial.dense is None else next(found))
-        for trial, measurement in zip(trials, measured, strict=False)
-    ]
+    outcomes = []
+    for trial, job, measurement in zip(trials, jobs, measured, strict=False):
+        peak = None
+        if any(promise.bound == "memory" for promise in trial.promises):
+            [weight] = weigh(
+                [job], store=store, campaign=f"{campaign}/memory", progress=lambda *_: None
+            )
+            peak = weight.peak_bytes
+        deployed = Deployed(measurement, trial.subject.exported.size_bytes, peak)
+        dense = None if trial.dense is None else next(found)
+        outcomes.append(Outcome(trial.promises, deployed, dense))
+    return outcomes

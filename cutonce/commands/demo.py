@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cutonce.console import interval, milliseconds, progress, show_table, talk
+from cutonce.console import interval, limits, progress, show_table, talk
 from cutonce.console import show as say
 
 SHAPE = "L4-H192-A4-F768"
@@ -158,7 +158,7 @@ def show(result: dict[str, Any]) -> None:
         numbers, predicted = checked["measured"], entry["predicted"]
         rows.append(
             (
-                f"{entry['budget']} ≤ {milliseconds(checked['limit'])}",
+                f"{entry['budget']} ≤ {limits(checked['limits'])}",
                 f"{predicted['ms']:.3g} {interval(predicted['lower'], predicted['upper'])}",
                 " / ".join(f"{numbers[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 f"{checked['speedup']:.2f}×",

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from cutonce.console import milliseconds, progress, talk
+from cutonce.console import limits, milliseconds, progress, talk
 from cutonce.console import show as say
 from cutonce.options import (
     add_measuring,
@@ -100,9 +100,8 @@ def export(
         evaluation=evaluation,
         max_length=max_length,
     )
-    cut_for_this = record.get("target") == str(chosen) and workload == known
-    promise = Promise.read(record) if cut_for_this else None
-    beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promise else None
+    promises = Promise.read(record, chosen) if workload == known else ()
+    beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promises else None
     with TemporaryDirectory() as place, open_store(store) as opened:
         calibration = learned.calibration() if learned and "int8" in chosen.precision else ()
         with progress(f"exporting {directory.name}"):
@@ -111,7 +110,7 @@ def export(
             )
         subject = Subject(encoder, chosen, exported, workload)
         reports = _prove(
-            Trial(subject, promise, beside), learned, calibration, opened, visits, seed
+            Trial(subject, promises, beside), learned, calibration, opened, visits, seed
         )
         artifact = write_artifact(
             directory,
@@ -222,11 +221,11 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
 def show(result: dict[str, Any]) -> None:
     latency, metrics = result["latency"], result["metrics"]
     score = f", {name_of(metrics)} {quoted(metrics)}" if metrics else ""
-    limit = f" (budget {milliseconds(latency['limit'])})" if latency["limit"] else ""
+    budget = f" (budget {limits(latency['limits'])})" if latency["limits"] else ""
     taken = milliseconds(latency["intrinsic"])
-    say(f"{result['artifact']}: parity passed, {taken} intrinsic{limit}{score}")
+    say(f"{result['artifact']}: parity passed, {taken} intrinsic{budget}{score}")
     say(f'Try it: python {result["artifact"]}/run.py "some text"')
     if not latency["met"]:
-        talk(f"Missed: the budget of {milliseconds(latency['limit'])} is not met just now.")
+        talk(f"Missed: the budget of {limits(latency['limits'])} is not met just now.")
     for warning in latency["warnings"]:
         talk(f"Warning: {warning}")

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from cutonce.console import interval, milliseconds, show_table, talk
+from cutonce.console import interval, limits, milliseconds, show_table, talk
 from cutonce.options import add_measuring, add_task, add_workload, require_at_least, task_keywords
 from cutonce.scores import name_of, quoted
 from deploy.workload import Workload
@@ -197,7 +197,7 @@ def show_budgets(result: dict[str, Any]) -> None:
         measured, predicted = entry["measured"], entry["predicted"]
         rows.append(
             (
-                f"{entry['target']} ≤ {milliseconds(entry['limit'])}",
+                allowed(entry),
                 f"{milliseconds(predicted['ms'])} {interval(predicted['lower'], predicted['upper'])}",
                 " / ".join(f"{measured[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
                 f"{entry['within']:.0%}",
@@ -218,6 +218,20 @@ def show_budgets(result: dict[str, Any]) -> None:
         "status",
     )
     show_table("Budgets", header, rows)
+
+
+def allowed(entry: dict[str, Any]) -> str:
+    """The limits of a budget: TARGET ≤ 4 ms, 20 MB."""
+    first = {
+        "target": entry["target"],
+        "limit": entry["limit"],
+        "unit": "ms",
+        "bound": entry["bound"],
+    }
+    by_target: dict[str, list[dict[str, Any]]] = {}
+    for some in (first, *entry.get("further", ())):
+        by_target.setdefault(some["target"], []).append(some)
+    return ", ".join(f"{target} ≤ {limits(some)}" for target, some in by_target.items())
 
 
 def amount(constraint: dict[str, Any]) -> str:

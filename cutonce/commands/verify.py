@@ -1,4 +1,4 @@
-"""Check artifacts where they are: hashes, parity, task metric, latency against the budget.
+"""Check artifacts where they are: hashes, parity, task metric, every limit of the budget.
 
 All artifacts are measured in one interleaved campaign. A budget that is a fraction of the dense model's
 latency is judged beside the dense model, where the run that holds the artifact has it. Exit code 3 when
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cutonce.console import milliseconds, progress, show_table, talk
+from cutonce.console import limits, progress, show_table, talk
 from cutonce.options import add_measuring, add_out, keep, require_at_least
 from cutonce.scores import quoted
 
@@ -64,10 +64,10 @@ def verify(
         subject = Subject(artifact.encoder(), artifact.target, artifact.exported, artifact.workload)
         with progress(f"parity and metric of {artifact.directory.name}"):
             rows.append(_check(artifact, subject, data, evaluation))
-        promise = Promise.read(artifact.reports.get("latency") or {})
+        promises = Promise.read(artifact.reports.get("latency") or {}, artifact.target)
         run = artifact.directory.resolve().parent.parent
-        beside = dense_of(run, subject.target, subject.workload) if promise else None
-        trials.append(Trial(subject, promise, beside))
+        beside = dense_of(run, subject.target, subject.workload) if promises else None
+        trials.append(Trial(subject, promises, beside))
     with open_store(store) as opened:
         outcomes = _measure(trials, opened, visits, seed)
     for row, artifact, outcome in zip(rows, artifacts, outcomes, strict=True):
@@ -150,12 +150,9 @@ def _judge(row: dict[str, Any], artifact: Artifact, outcome: Outcome) -> None:
     row["dense"] = dense and dense.to_json()
     row["speedup"] = dense and dense.intrinsic / measurement.statistics.intrinsic
     row["warnings"] = list(measurement.warnings)
-    row["limit"] = outcome.limit
-    if outcome.limit is not None:
-        row["within"] = measurement.within(outcome.limit)
-        row["budget_met"] = outcome.met
-        if not outcome.met:
-            row["faults"].append(outcome.miss)
+    row["limits"] = outcome.limits_json()
+    row["budget_met"] = outcome.met if row["limits"] else None
+    row["faults"] += [verdict.miss for verdict in outcome.verdicts if not verdict.met]
     promised = artifact.reports.get("latency") or {}
     if promised.get("fingerprint") not in (None, measurement.fingerprint):
         row["warnings"].append(
@@ -189,7 +186,6 @@ def show(result: dict[str, Any]) -> None:
     rows = []
     for row in result["artifacts"]:
         numbers = row["measured"]
-        limit = "–" if row["limit"] is None else milliseconds(row["limit"])
         rows.append(
             (
                 row["artifact"],
@@ -197,7 +193,7 @@ def show(result: dict[str, Any]) -> None:
                 "passed" if row["parity"]["passed"] else "FAILED",
                 quoted(row["metrics"]),
                 " / ".join(f"{numbers[key]:.3g}" for key in ("intrinsic", "p50", "p90")),
-                limit,
+                limits(row["limits"]) or "–",
                 "holds" if row["holds"] else "does not hold",
             )
         )

@@ -50,7 +50,7 @@ def _excess(budget: Evidence) -> str:
 
 def summary(run: Evidence) -> Html:
     header = (
-        "Budget", "Limit, ms", "Predicted [interval], ms", "Measured intrinsic / p50 / p90, ms",
+        "Budget", "Limits", "Predicted [interval], ms", "Measured intrinsic / p50 / p90, ms",
         "Runs within", "Speed-up", "Score, dense", "Score, cut", "Parameters", "Size",
         "Status",
     )  # fmt: skip
@@ -58,7 +58,7 @@ def summary(run: Evidence) -> Html:
     rows = [
         (
             breakable(budget["budget"]),
-            _limit(budget["limit"], budget["bound"]),
+            _limits([{**budget, "unit": "ms"}, *budget.get("further", ())]),
             interval(*(budget["predicted"][key] for key in ("ms", "lower", "upper"))),
             quantiles(budget["measured"]),
             percent(budget["within"]),
@@ -105,7 +105,7 @@ def proofs(artifacts: Sequence[Shown]) -> Html:
         )
     header = (
         "Artifact", "Target", "Parity", "Largest error / scale", "Least cosine",
-        "Least agreement", "Cases judged", "Measured intrinsic / p50 / p90, ms", "Limit, ms", "Budget",
+        "Least agreement", "Cases judged", "Measured intrinsic / p50 / p90, ms", "Limits", "Budget",
         "Score, file",
     )  # fmt: skip
     whole = [shown for shown in artifacts if shown.reports is not None]
@@ -128,8 +128,7 @@ def _proof(name: str, target: str, reports: Mapping[str, Any]) -> tuple[object, 
     errors = [case["max_error"] for case in judged if case.get("max_error") is not None]
     agreements = [case["agreement"] for case in judged if case.get("agreement") is not None]
     passed = parity.get("passed")
-    scale, limit = parity.get("scale"), latency.get("limit")
-    bound = latency.get("bound", "intrinsic")
+    scale, kept = parity.get("scale"), latency.get("limits", ())
     return (
         breakable(name),
         breakable(target),
@@ -139,8 +138,8 @@ def _proof(name: str, target: str, reports: Mapping[str, Any]) -> tuple[object, 
         percent(min(agreements, default=None)),
         f"{len(judged)} of {len(parity.get('cases', ()))}",
         quantiles(latency) if "intrinsic" in latency else NONE,
-        NONE if limit is None else _limit(limit, bound),
-        status(NONE if limit is None else "met" if bounded(latency, bound) <= limit else "missed"),
+        _limits(kept) or NONE,
+        status(("met" if all(some["met"] for some in kept) else "missed") if kept else NONE),
         score({"report": reports.get("metrics")}, "report"),
     )
 
@@ -164,5 +163,7 @@ def millions(count: int) -> str:
     return f"{count / 1e6:,.1f} M" if count >= 1e6 else f"{count:,}"
 
 
-def _limit(limit: float, bound: str) -> str:
-    return f"{milliseconds(limit)} ({bound})"
+def _limits(kept: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(
+        f"{milliseconds(some['limit'])} {some['unit']} ({some['bound']})" for some in kept
+    )

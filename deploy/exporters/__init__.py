@@ -41,6 +41,11 @@ class Exported:
     path: Path
     files: tuple[Path, ...]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.stat().st_size for file in self.files)
+
 
 class Exporter(Protocol):
     """Writes files of one format."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +37,11 @@ class Deployed:
     peak_bytes: int | None = None
 
     def amount(self, bound: Bound) -> float:
-        """Milliseconds or MB that ``bound`` is about."""
+        """Milliseconds or MB that ``bound`` is about; NaN for memory that was not weighed."""
         if bound == "file":
             return self.size_bytes / MB
         if bound == "memory":
-            return (self.peak_bytes or 0) / MB
+            return math.nan if self.peak_bytes is None else self.peak_bytes / MB
         return bounded(self.measurement, bound)
 
 
@@ -108,7 +109,7 @@ class Deployment:
         return {
             key: Deployed(
                 measurement,
-                sum(file.stat().st_size for file in files.files),
+                files.size_bytes,
                 peaks.get(job.key),
             )
             for key, measurement, files, job in zip(unique, measured, exported, jobs, strict=True)

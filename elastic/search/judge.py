@@ -22,6 +22,7 @@ arXiv 1502.07943), until all texts decide between the last two.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -60,6 +61,9 @@ class Judge:
         joint: of a whole choice, measured on every so many texts; NaN where that failed.
         evaluations: of the natural gradient for the first of the budgets that are decoded together.
         progress: called with a label, gives what is called with (done, total).
+
+    Attributes:
+        seconds: that decoding took so far. evaluating_seconds: those that joint errors took.
     """
 
     def __init__(
@@ -72,8 +76,19 @@ class Judge:
         progress: Callable[[str], AbstractContextManager[Advance]] = silent,
     ) -> None:
         self._errors, self._evaluations, self._progress = errors, evaluations, progress
-        self._joint = cache(joint)
+        self._joint = cache(self._timed(joint))
         self._strategy = NaturalGradient(errors, seed=seed)
+        self.seconds, self.evaluating_seconds = 0.0, 0.0
+
+    def _timed(self, joint: Joint) -> Joint:
+        def evaluated(choice: Choice, every: int) -> float:
+            began = time.monotonic()
+            try:
+                return joint(choice, every)
+            finally:
+                self.evaluating_seconds += time.monotonic() - began
+
+        return evaluated
 
     @property
     def evaluated(self) -> dict[Choice, float]:
@@ -92,6 +107,7 @@ class Judge:
 
         Raises ModelError where every evaluation failed.
         """
+        began = time.monotonic()
         if not again:
             self._propose(budgets)
         numbers = [self._strategy.add(budget) for budget in budgets]
@@ -99,7 +115,9 @@ class Judge:
         self._search(numbers, count and count + FURTHER * (len(budgets) - 1))
         self._check_any()
         finalists = (self._strategy.best(number, FEW) for number in numbers)
-        return [halved(some, self._joint) for some in finalists]
+        found = [halved(some, self._joint) for some in finalists]
+        self.seconds += time.monotonic() - began
+        return found
 
     def certificate(self, budget: Feasible) -> Certificate | None:
         """What could still be gained under ``budget``; None where nothing keeps it."""

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 
@@ -125,13 +126,14 @@ def _reachable(begun: Sequence[list[Cut]], warn: Callable[[str], None]) -> list[
     found = []
     for cuts in begun:
         obstacles = [None if cut.done else _obstacle(cut) for cut in cuts]
-        inside = [cut for cut, sentence in zip(cuts, obstacles, strict=True) if sentence is None]
+        inside = [cut for cut, obstacle in zip(cuts, obstacles, strict=True) if obstacle is None]
         if inside:
             found.append(inside)
-        elif len(begun) == 1:
-            raise BudgetUnreachable(obstacles[0])
-        else:
-            warn(obstacles[0] or "")
+            continue
+        nearest = min(filter(None, obstacles), key=lambda obstacle: obstacle.over)
+        if len(begun) == 1:
+            raise BudgetUnreachable(nearest.sentence)
+        warn(nearest.sentence)
     if not found:
         raise BudgetUnreachable("None of the budgets can be reached; see the warnings above.")
     return found
@@ -158,17 +160,29 @@ def _decoded(cuts: Sequence[Cut], *, again: bool) -> Iterator[tuple[Cut, Network
             yield cut, None if choice is None else Network(supernet, choice)
 
 
-def _obstacle(cut: Cut) -> str | None:
-    """Why no sub-network keeps the budget; None where one is predicted to."""
+class _Obstacle(NamedTuple):
+    """Why no sub-network of a trunk keeps a budget.
+
+    Attributes:
+        over: the least that is reached, as a share of what is allowed; 1 where each limit is by itself.
+    """
+
+    over: float
+    sentence: str
+
+
+def _obstacle(cut: Cut) -> _Obstacle | None:
+    """None where a sub-network is predicted to keep the budget."""
     for taken, table, allowed in zip(cut.start.taken, cut.tables, cut.allowed, strict=True):
         _, least, upper = table.predict(cheapest(table))
         if least > allowed:
             scale, unit = taken.measured / taken.predicted[1], taken.constraint.unit
             best = "fastest" if taken.constraint.is_latency else "smallest"
-            return (
+            return _Obstacle(
+                least / allowed,
                 f"No sub-network fits {taken.constraint.text} ({taken.limit:.3g} {unit}): the {best} "
                 f"reachable is predicted at {scale * least:.3g} {unit}, at most {scale * upper:.3g} "
-                f"{unit}; raise the budget to that, choose another target, or start from a smaller model."
+                f"{unit}; raise the budget to that, choose another target or start from a smaller model.",
             )
     limits = [Limit(*pair) for pair in zip(cut.tables, cut.allowed, strict=True)]
     alone = [_some(cut, limit) for limit in limits]
@@ -177,9 +191,10 @@ def _obstacle(cut: Cut) -> str | None:
     pairs = combinations(zip(cut.budget.constraints, limits, strict=True), 2)
     contrary = [(one.text, other.text) for (one, a), (other, b) in pairs if not _some(cut, a, b)]
     names = " and ".join(contrary[0]) if contrary else "all of its limits"
-    return (
+    return _Obstacle(
+        1.0,
         f"Budget {cut.budget.text} contradicts itself: sub-networks keep each of its limits, but none "
-        f"was found that keeps {names}; raise one of them."
+        f"was found that keeps {names}; raise one of them.",
     )
 
 

@@ -60,13 +60,21 @@ class Taken:
             return ratio(dense.minima, measurement.minima)[2] <= self.constraint.value
         return measurement.statistics.interval[1] <= self.limit
 
+    def limit_json(self) -> dict[str, Any]:
+        """What a sub-network remembers of the constraint."""
+        return {
+            "target": str(self.constraint.target),
+            "bound": self.constraint.bound,
+            "limit": self.limit,
+            "fraction": self.constraint.value if self.constraint.relative else None,
+        }
+
     def to_json(self) -> dict[str, Any]:
         lower, value, upper = self.predicted
         return {
+            **self.limit_json(),
             "constraint": self.constraint.text,
-            "bound": self.constraint.bound,
             "unit": self.constraint.unit,
-            "limit": self.limit,
             "predicted": value,
             "lower": lower,
             "upper": upper,

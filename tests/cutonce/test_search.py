@@ -75,6 +75,27 @@ def test_further_limits_hold_for_the_same_network(
         assert some["predicted"] == pytest.approx(some["measured"], rel=0.1)
 
 
+def test_an_artifact_is_held_to_every_limit_on_its_target(
+    found: dict[str, Any], asked: dict[str, Any], place: Path
+) -> None:
+    megabytes = 0.9 * found["budgets"][0]["dense_size_bytes"] / 1e6
+    budgets = [f"{TARGET}=0.75x,{megabytes:.3f}MB,fake:4/fake/fp32=0.6x"]
+    result = cutonce.search(**asked, budgets=budgets, post_training=True, out=place / "further")
+    subnet, store = place / "further" / result["budgets"][0]["subnet"], place / "store.sqlite"
+    made = cutonce.export(subnet, store=store)
+    other = cutonce.export(subnet, target="fake:4/fake/fp32", store=store)
+    for report, bounds in ((made, ["intrinsic", "file"]), (other, ["intrinsic"])):
+        limits = report["latency"]["limits"]
+        assert [some["bound"] for some in limits] == bounds
+        assert all(some["measured"] <= some["limit"] for some in limits)
+    assert cutonce.verify([made["artifact"], other["artifact"]], store=store)["holds"]
+    _promise(Path(made["artifact"]), 0.9 * made["latency"]["limits"][1]["measured"], bound="file")
+    [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
+    assert not row["budget_met"]
+    assert "MB" in row["faults"][0]
+    assert len(row["faults"]) == 1
+
+
 def test_memory_that_no_one_tells_is_not_bounded(asked: dict[str, Any], place: Path) -> None:
     with pytest.raises(UsageError, match="does not tell its peak memory"):
         cutonce.search(**asked, budgets=[f"{TARGET}=0.5x,90MB:memory"], out=place / "memory")
@@ -205,15 +226,17 @@ def test_a_fraction_is_judged_beside_the_dense_model_where_it_is(
         run / found["budgets"][0]["subnet"], store=store, out=run / "a" / "beside"
     )
     assert made["latency"]["met"]
-    fraction = made["latency"]["limit"] / made["latency"]["dense"]["intrinsic"]
+    fraction = made["latency"]["limits"][0]["limit"] / made["latency"]["dense"]["intrinsic"]
     assert fraction == pytest.approx(0.75)
     [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
-    assert row["limit"] == pytest.approx(0.75 * row["dense"]["intrinsic"])
+    assert row["limits"][0]["limit"] == pytest.approx(0.75 * row["dense"]["intrinsic"])
     alone = place / "elsewhere" / "artifacts" / "alone"
     shutil.copytree(made["artifact"], alone)
     [row] = cutonce.verify([alone], store=store)["artifacts"]
     assert row["dense"] is None
-    assert row["limit"] == pytest.approx(made["latency"]["limit"])
+    assert row["limits"] == [
+        made["latency"]["limits"][0] | {k: row["limits"][0][k] for k in ("measured", "met")}
+    ]
 
 
 def test_verify_finds_data_that_moved_and_refuses_another(
@@ -296,14 +319,14 @@ def test_predict_from_the_profile_that_the_search_left(
     assert row["lower"] < row["ms"] < row["upper"]
 
 
-def _promise(artifact: Path, limit: float) -> None:
+def _promise(artifact: Path, limit: float, bound: str = "intrinsic") -> None:
     """Rewrite the budget in an artifact, its hash with it, as a forger with time would."""
     from devices.files import sha256
 
     report = artifact / "reports" / "latency.json"
-    report.write_text(
-        json.dumps({**json.loads(report.read_text()), "limit": limit, "fraction": None})
-    )
+    content = json.loads(report.read_text())
+    content["limits"] = [{**content["limits"][0], "bound": bound, "limit": limit, "fraction": None}]
+    report.write_text(json.dumps(content))
     manifest = artifact / "manifest.json"
     content = json.loads(manifest.read_text())
     for file in content["files"]:
