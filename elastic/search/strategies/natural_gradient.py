@@ -55,7 +55,8 @@ DECODED = 30  # best under the sum, of which the pairs choose one
 LOOKED_AT = 300  # choices at most, to find those that were not told
 SMALLEST = 1e-3  # loss over their mean that is told apart from none
 INCUMBENTS = 3  # whose neighbours local draws are minimised over
-SURE, DRAWN = 0.95, 40  # of a certificate: its probability, the draws that are minimised
+SURE, DRAWN = 0.95, 40  # of a certificate: its probability, the draws that it rests on
+TRIED = 400  # draws at most, to find these
 BLOCK = 64  # neighbours that are checked against a budget at once
 
 
@@ -141,8 +142,8 @@ class Posterior:
 class Certificate:
     """What could still be gained under a budget, as far as the posterior knows.
 
-    It assumes that the loss is a function (1) of the prior that the evidence chose, and that the search
-    over its draws finds their least; it says nothing of texts that were not looked at.
+    It assumes that the loss is a function (1) of the prior that the evidence chose, nowhere below 0, and
+    that the search over its draws finds their least; it says nothing of texts that were not looked at.
 
     Attributes:
         loss: the least that was told. bound: no choice has a smaller loss than this, with a probability
@@ -220,13 +221,18 @@ class NaturalGradient(Strategy):
         if not incumbents:
             return None
         best = self._losses[incumbents[0]]
-        posterior, least = self._posterior(), []
-        for _ in range(DRAWN):
-            draw = posterior.draw(self._rng)
-            ways = self._anywhere(draw, budget), self._near(draw, budget, incumbents[0])
-            found = [choice for choice in ways if choice is not None]
-            least.append(min([best, *draw(self._features(found))] if found else [best]))
-        return Certificate(best, max(0.0, float(np.quantile(least, 1 - SURE))))
+        posterior = self._posterior()
+        draws = (posterior.draw(self._rng) for _ in range(TRIED))
+        every = (self._least(draw, budget, incumbents[0]) for draw in draws)
+        # No loss is below 0, so that a draw that is cannot be the loss.
+        least = list(islice((loss for loss in every if loss > 0), DRAWN))
+        return Certificate(best, float(np.quantile(least, 1 - SURE)) if least else 0.0)
+
+    def _least(self, draw: Draw, budget: int, best: Choice) -> float:
+        """Of the draw, as far as it is found, or the loss of ``best`` where that is less."""
+        ways = self._anywhere(draw, budget), self._near(draw, budget, best)
+        found = [choice for choice in ways if choice is not None]
+        return float(min([self._losses[best], *(draw(self._features(found)) if found else ())]))
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"hyper": list(self._hyper), "asked": self._asked}
