@@ -130,7 +130,7 @@ def _reachable(begun: Sequence[list[Cut]], warn: Callable[[str], None]) -> list[
         if inside:
             found.append(inside)
             continue
-        nearest = min(filter(None, obstacles), key=lambda obstacle: obstacle.over)
+        nearest = max(filter(None, obstacles), key=lambda obstacle: obstacle.allowed)
         if len(begun) == 1:
             raise BudgetUnreachable(nearest.sentence)
         warn(nearest.sentence)
@@ -164,10 +164,10 @@ class _Obstacle(NamedTuple):
     """Why no sub-network of a trunk keeps a budget.
 
     Attributes:
-        over: the least that is reached, as a share of what is allowed; 1 where each limit is by itself.
+        allowed: over the least that is reached; 1 where each limit is reached by itself.
     """
 
-    over: float
+    allowed: float
     sentence: str
 
 
@@ -179,7 +179,7 @@ def _obstacle(cut: Cut) -> _Obstacle | None:
             scale, unit = taken.measured / taken.predicted[1], taken.constraint.unit
             best = "fastest" if taken.constraint.is_latency else "smallest"
             return _Obstacle(
-                least / allowed,
+                allowed / least,
                 f"No sub-network fits {taken.constraint.text} ({taken.limit:.3g} {unit}): the {best} "
                 f"reachable is predicted at {scale * least:.3g} {unit}, at most {scale * upper:.3g} "
                 f"{unit}; raise the budget to that, choose another target or start from a smaller model.",

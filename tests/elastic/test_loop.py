@@ -1,5 +1,6 @@
 """What the loop makes of a measurement; the loop as a whole is in tests/cutonce/test_search.py."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -147,6 +148,16 @@ def test_a_budget_out_of_reach_is_said_and_the_others_stay() -> None:
         loop._reachable([cuts[1:]] * 2, said.append)
 
 
+def test_what_is_said_of_many_trunks_is_about_the_nearest() -> None:
+    far, near = (begun("fake/fake/fp32=4ms", dense=ms) for ms in (8.0, 16.0))
+    least = near.table.upper(cheapest(near.table))
+    far.allowed, near.allowed = [0.2 * least], [0.5 * least]
+    sentence = loop._obstacle(near).sentence
+    assert sentence != loop._obstacle(far).sentence
+    with pytest.raises(BudgetUnreachable, match=re.escape(sentence)):
+        loop._reachable([[far, near]], print)
+
+
 def test_a_budget_is_cut_on_the_trunk_of_least_error() -> None:
     """The trunk costs something by itself, and saves what the others' cuts cost."""
     cheap = supernet(lambda choice, _: 0.5 + 0.1 * sum(choice), Trunk(rank=8))
@@ -180,6 +191,6 @@ def test_limits_that_contradict_each_other_are_named() -> None:
     cut.allowed = [least[0] * 1.01, 1e9, least[2] * 1.01]
     said = loop._obstacle(cut)
     assert said is not None
-    assert "keeps fake/fake/fp32@2=4ms and fake/fake/int8@2=3ms" in said
+    assert "keeps fake/fake/fp32@2=4ms and fake/fake/int8@2=3ms" in said.sentence
     cut.allowed[2] = 1e9
     assert loop._obstacle(cut) is None
