@@ -14,7 +14,7 @@ from devices.errors import ModelError
 from devices.files import whole_directory, write_json
 from elastic.search.rounds import Round
 
-SCHEMA = 2
+SCHEMAS = (1, 2)  # that are read; in 1 a budget was one limit. The last is written.
 RECORD = "subnet.json"
 
 
@@ -38,7 +38,7 @@ def save_subnet(
         if tokenizer is not None:
             place_tokenizer(tokenizer, unfinished)
         record = {
-            "schema": SCHEMA,
+            "schema": SCHEMAS[-1],
             "target": str(step.first.constraint.target),
             "limits": [taken.limit_json() for taken in step.taken],
             "workload": workload.to_json(),
@@ -61,9 +61,10 @@ def read_record(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text())
-        if record["schema"] != SCHEMA:
-            raise ValueError(f"schema {record['schema']}, expected {SCHEMA}")
-        _ = record["target"], record["limits"], record["workload"], record["chain"]
+        if record["schema"] not in SCHEMAS:
+            raise ValueError(f"schema {record['schema']}, expected one of {SCHEMAS}")
+        _ = record["limits" if record["schema"] > 1 else "limit"]
+        _ = record["target"], record["workload"], record["chain"]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{path} is damaged ({type(error).__name__}: {error}); `cutonce search` writes it."

@@ -46,9 +46,12 @@ class Promise:
     @classmethod
     def read(cls, record: Mapping[str, Any], target: Target) -> tuple[Promise, ...]:
         """What a sub-network's record or an artifact's latency report promises on ``target``."""
+        limits = record.get("limits", [])
+        if record.get("limit") is not None:  # as it was written when a budget was one limit
+            limits = [record]
         return tuple(
-            cls(some["bound"], some["limit"], some["fraction"])
-            for some in record.get("limits", ())
+            cls(some["bound"], some["limit"], some.get("fraction"))
+            for some in limits
             if some["target"] == str(target)
         )
 

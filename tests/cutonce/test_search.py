@@ -218,6 +218,16 @@ def test_verify_misses_a_tighter_budget(
     assert "over the budget" in row["faults"][0]
 
 
+def test_an_artifact_of_one_limit_is_still_held_to_it(artifact: Path, place: Path) -> None:
+    report = artifact / "reports" / "latency.json"
+    content = json.loads(report.read_text())
+    [only] = content.pop("limits")
+    _rewrite(artifact, {**content, "limit": 1e-4, "bound": only["bound"], "fraction": None})
+    [row] = cutonce.verify([artifact], store=place / "store.sqlite")["artifacts"]
+    assert not row["budget_met"]
+    assert "over the budget" in row["faults"][0]
+
+
 def test_a_fraction_is_judged_beside_the_dense_model_where_it_is(
     found: dict[str, Any], place: Path
 ) -> None:
@@ -321,12 +331,16 @@ def test_predict_from_the_profile_that_the_search_left(
 
 def _promise(artifact: Path, limit: float, bound: str = "intrinsic") -> None:
     """Rewrite the budget in an artifact, its hash with it, as a forger with time would."""
+    content = json.loads((artifact / "reports" / "latency.json").read_text())
+    content["limits"] = [{**content["limits"][0], "bound": bound, "limit": limit, "fraction": None}]
+    _rewrite(artifact, content)
+
+
+def _rewrite(artifact: Path, latency: dict[str, Any]) -> None:
     from devices.files import sha256
 
     report = artifact / "reports" / "latency.json"
-    content = json.loads(report.read_text())
-    content["limits"] = [{**content["limits"][0], "bound": bound, "limit": limit, "fraction": None}]
-    report.write_text(json.dumps(content))
+    report.write_text(json.dumps(latency))
     manifest = artifact / "manifest.json"
     content = json.loads(manifest.read_text())
     for file in content["files"]:
