@@ -9,13 +9,27 @@ from functools import cached_property
 
 import numpy as np
 
-from predictors.features import ADDITIVE, KNOTS, MIB, WEIGHTS, Array, in_regimes
+from deploy.architecture import Architecture, Operator
+from predictors.features import ADDITIVE, KNOTS, WEIGHTS, Array, in_regimes
 from predictors.law import LEAST_MS
 from predictors.model import Model
 
 BLOCK = 4096  # rows that fit into a cache
 LEAST_MIB = 1e-9  # where a ratio to weights is asked for
 RESOLUTION = 10_000  # units of the largest encoder: rounding up costs at most 0.01 % per position
+
+
+@dataclass(frozen=True, eq=False)
+class SharedWeights:
+    """Weights that several positions use, and that count once.
+
+    Attributes:
+        users: [positions] the choice that uses them, -1 where none does.
+        mib: of them.
+    """
+
+    users: Array
+    mib: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +42,13 @@ class CostTable:
         model: of the predictor that the table was made from.
         ends: [10] additive features of what is no choice: embedding, head, constant.
         rows: per position, additive features [choices, 10]; zeros for a dropped sub-layer.
+        shared: weights that are none of a choice's own, and not in its row.
     """
 
     model: Model
     ends: Array
     rows: tuple[Array, ...]
+    shared: tuple[SharedWeights, ...] = ()
 
     @cached_property
     def unit_ms(self) -> float:
@@ -52,11 +68,6 @@ class CostTable:
             np.ceil(self._additive(rows) / self.unit_ms).astype(np.int64) for rows in self.rows
         )
 
-    @cached_property
-    def weight_bytes(self) -> tuple[Array, ...]:
-        """Per position, the bytes of weights that each choice reads in one run."""
-        return tuple(np.rint(rows[:, WEIGHTS] * MIB).astype(np.int64) for rows in self.rows)
-
     def budget_units(self, ms: float) -> int:
         """Whole units that fit into ``ms``, rounded down; of an encoder that later stages of the law make
         faster than its sum, as many as fit at best."""
@@ -75,6 +86,8 @@ class CostTable:
             whole = np.repeat(self.ends[None], len(part), axis=0)
             for rows, chosen in zip(self.rows, part.T, strict=True):
                 whole += rows[chosen]
+            for weights in self.shared:
+                whole[:, WEIGHTS] += weights.mib * (part == weights.users).any(1)
             found[:, at : at + BLOCK] = self.model.law.interval(
                 self.model.features.with_regimes(whole)
             )
@@ -102,7 +115,25 @@ class CostTable:
             self.ends[WEIGHTS] + sum(some(rows[:, WEIGHTS]) for rows in self.rows)
             for some in (min, max)
         )
+        most += sum(weights.mib for weights in self.shared)
         ends = np.array([least, *(knot for knot in KNOTS if least < knot < most), most])
         ends = np.maximum(ends, LEAST_MIB)
         cost = in_regimes(ends) @ self.model.law.coefficients[ADDITIVE:]
         return float((cost / ends).min())
+
+
+def shared_weights(
+    base: Architecture, choices: Sequence[Sequence[Operator | None]], rows: Sequence[Array]
+) -> tuple[SharedWeights, ...]:
+    """What sub-layers of ``base`` share as long as a choice leaves them as they are; it is taken out of
+    the ``rows`` of these choices."""
+    found = []
+    for first in sorted({some for some in base.shares if base.shares.count(some) > 1}):
+        users = np.full(len(rows), -1)
+        mib = 0.0
+        for position, some in enumerate(choices):
+            if base.shares[position] == first and base.operators[position] in some:
+                choice = users[position] = list(some).index(base.operators[position])
+                mib, rows[position][choice, WEIGHTS] = rows[position][choice, WEIGHTS], 0.0
+        found.append(SharedWeights(users, mib))
+    return tuple(found)

@@ -100,12 +100,19 @@ class Features:
         return np.array([*additive, *[float(self.quantity.cached)] * len(KNOTS)])
 
     def chain(self, architecture: Architecture, workload: Workload) -> Array:
-        """Additive features [operators + 2, 10]: embedding with the constant, sub-layers, head."""
+        """Additive features [operators + 2, 10]: embedding with the constant, sub-layers, head.
+
+        Weights that sub-layers share are those of the first: after that they are in a cache.
+        """
         embedding, head = self.ends(architecture, workload)
         operators = map(
             partial(self.operator, workload=workload), architecture.operators, architecture.widths
         )
-        return np.stack([embedding, *operators, head])
+        found = np.stack([embedding, *operators, head])
+        for place, first in enumerate(architecture.shares):
+            if first != place:
+                found[1 + place, WEIGHTS] = 0.0
+        return found
 
     def matrix(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
         """Features [n, 17] of whole encoders."""

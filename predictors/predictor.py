@@ -16,7 +16,7 @@ import numpy as np
 from deploy.architecture import Architecture, Operator, Projection
 from deploy.workload import Workload
 from devices.errors import UsageError
-from predictors.cost_table import CostTable
+from predictors.cost_table import CostTable, shared_weights
 from predictors.features import ADDITIVE, WEIGHTS, Array, Features
 from predictors.law import LatencyLaw
 from predictors.model import Model
@@ -25,7 +25,7 @@ from predictors.selection import select_model
 from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, check_tier, shapes
 from predictors.transfer import Speed, estimated, nearest
 
-SCHEMA = 4
+SCHEMA = 5
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
 STRETCH = 1.25  # weights may lie this factor outside what was measured
 
@@ -126,7 +126,8 @@ class LatencyPredictor:
         return self._checked().tier
 
     def predict(self, architectures: Architectures, workloads: Workloads) -> Array:
-        """Milliseconds [n]. Never decreases when a width or a number of heads grows."""
+        """Milliseconds [n]. Never decreases when a width or a number of heads grows, as long as no two
+        sub-layers come to share their weights."""
         return self._law.milliseconds(self._rows(architectures, workloads))
 
     def predict_interval(
@@ -198,13 +199,14 @@ class LatencyPredictor:
     def table(
         self, base: Architecture, choices: Sequence[Sequence[Operator | None]], workload: Workload
     ) -> CostTable:
-        """Cost of every choice at every position of ``base``, whose own chain tells the head's width."""
+        """Cost of every choice at every position of ``base``, whose own chain tells the head's width, and
+        which choices use the weights of which others: those that leave a shared sub-layer as it is."""
         features, hidden, rows = self._features, base.hidden, []
         for position in choices:
             rows.append(np.stack([features.operator(op, hidden, workload) for op in position]))
             hidden = next((op.to for op in position if isinstance(op, Projection)), hidden)
         ends = np.sum(features.ends(base, workload), axis=0)
-        return CostTable(self.model, ends, tuple(rows))
+        return CostTable(self.model, ends, tuple(rows), shared_weights(base, choices, rows))
 
     def calibrated(self, factor: float) -> LatencyPredictor:
         """This predictor with all milliseconds multiplied by ``factor``.

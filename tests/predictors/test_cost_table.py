@@ -6,9 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.architecture import Architecture, Attention, FeedForward
-from deploy.costs import operator_parameters
 from deploy.workload import Workload
-from predictors.cost_table import RESOLUTION, CostTable
+from predictors.cost_table import RESOLUTION, CostTable, shared_weights
 from predictors.features import ADDITIVE, COLUMNS, TABLES, WEIGHTS, Features
 from predictors.law import LatencyLaw
 from predictors.model import Model
@@ -21,10 +20,13 @@ CHOICES = (
     (*(FeedForward(width) for width in (1024, 700, 512, 129)), None),
 ) * 3
 BASE = Architecture(1000, 256, tuple(position[0] for position in CHOICES), labels=2)
+SHARING = replace(BASE, shares=(0, 1, 0, 1, 4, 1))
 CHOICE = st.tuples(*(st.integers(0, 4) for _ in CHOICES))
 
 
-def make_table(seed: int = 0, cached: bool = True, factor: float = 1.0) -> CostTable:
+def make_table(
+    seed: int = 0, cached: bool = True, factor: float = 1.0, base: Architecture = BASE
+) -> CostTable:
     features = Features("fp32", 16)
     rng = np.random.default_rng(seed)
     coefficients = rng.uniform(0.01, 0.1, len(COLUMNS))
@@ -36,11 +38,12 @@ def make_table(seed: int = 0, cached: bool = True, factor: float = 1.0) -> CostT
     rows = tuple(
         np.stack([features.operator(op, 256, WORKLOAD) for op in position]) for position in CHOICES
     )
-    return CostTable(Model(features, law), np.sum(features.ends(BASE, WORKLOAD), axis=0), rows)
+    ends = np.sum(features.ends(base, WORKLOAD), axis=0)
+    return CostTable(Model(features, law), ends, rows, shared_weights(base, CHOICES, rows))
 
 
-def architecture(choice: tuple[int, ...]) -> Architecture:
-    return BASE.with_operators(CHOICES[p][c] for p, c in enumerate(choice))
+def architecture(choice: tuple[int, ...], base: Architecture = BASE) -> Architecture:
+    return base.with_operators(CHOICES[p][c] for p, c in enumerate(choice))
 
 
 @given(choice=CHOICE, seed=st.integers(0, 20), factor=st.floats(0.01, 100))
@@ -53,20 +56,22 @@ def test_units_never_fall_below_the_additive_prediction(choice, seed: int, facto
     assert (units - len(choice) - 1) * table.unit_ms <= ms
 
 
-@given(choice=CHOICE, seed=st.integers(0, 20))
+@given(choice=CHOICE, seed=st.integers(0, 20), base=st.sampled_from([BASE, SHARING]))
 @settings(max_examples=60, deadline=None)
-def test_units_do_not_claim_more_than_the_law_where_weights_have_regimes(choice, seed: int) -> None:
-    table = make_table(seed)
+def test_units_do_not_claim_more_than_the_law_where_weights_have_regimes(
+    choice, seed: int, base: Architecture
+) -> None:
+    table = make_table(seed, base=base)
     units = table.base + sum(int(table.units[p][c]) for p, c in enumerate(choice))
     assert (units - len(choice) - 1) * table.unit_ms <= table.predict(choice)[1]
-    assert units * table.unit_ms >= make_table(seed, cached=False).predict(choice)[1]
+    assert units * table.unit_ms >= make_table(seed, cached=False, base=base).predict(choice)[1]
 
 
-@given(choice=CHOICE)
-@settings(max_examples=30, deadline=None)
-def test_predict_is_the_full_law_with_regimes_and_interval(choice) -> None:
-    table = make_table()
-    row = table.model.rows([architecture(choice)], [WORKLOAD])
+@given(choice=CHOICE, base=st.sampled_from([BASE, SHARING]))
+@settings(max_examples=60, deadline=None)
+def test_predict_is_the_full_law_with_regimes_and_interval(choice, base: Architecture) -> None:
+    table = make_table(base=base)
+    row = table.model.rows([architecture(choice, base)], [WORKLOAD])
     lower, ms, upper = (float(v[0]) for v in table.model.law.interval(row))
     assert table.predict(choice) == pytest.approx((lower, ms, upper))
     assert table.upper(choice) == pytest.approx(upper)
@@ -100,10 +105,9 @@ def test_shape_of_the_table() -> None:
     table = make_table()
     dense = table.base + sum(int(units[0]) for units in table.units)
     assert RESOLUTION <= dense <= RESOLUTION + len(CHOICES) + 1
-    for units, weights, position in zip(table.units, table.weight_bytes, CHOICES, strict=True):
-        assert units[-1] == weights[-1] == 0
+    for units in table.units:
+        assert units[-1] == 0
         assert (np.diff(units) < 0).all()
-        assert weights[0] == 4 * operator_parameters(position[0], 256)
 
 
 def test_budget_rounds_down() -> None:

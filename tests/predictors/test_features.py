@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,6 +55,15 @@ def test_only_what_a_cache_matters_to_has_regimes() -> None:
     for quantity in QUANTITIES.values():
         found = columns(Features(quantity=quantity), ENCODER, WORKLOAD)
         assert (found["weights_from_0"] > 0) == (quantity in (LATENCY, ENERGY))
+
+
+def test_weights_that_are_shared_count_once() -> None:
+    own = uniform(3, 48, 3, 100)
+    shared = replace(own, shares=(0, 1, 0, 1, 0, 1))
+    once = uniform(1, 48, 3, 100)
+    ours, theirs, whole = (columns(Features(), a, WORKLOAD) for a in (shared, once, own))
+    assert all(ours[f"weights_from_{knot}"] == theirs[f"weights_from_{knot}"] for knot in KNOTS)
+    assert all(ours[name] == whole[name] for name in NAMES if not name.startswith("weights"))
 
 
 def test_a_dropped_sub_layer_costs_nothing() -> None:
