@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cutonce.console import limits
 from cutonce.page.artifacts import Shown
 from cutonce.page.text import (
     Evidence,
@@ -58,7 +59,7 @@ def summary(run: Evidence) -> Html:
     rows = [
         (
             breakable(budget["budget"]),
-            _limits([{**budget, "unit": "ms"}, *budget.get("further", ())]),
+            limits([{**budget, "unit": "ms"}, *budget.get("further", ())]),
             interval(*(budget["predicted"][key] for key in ("ms", "lower", "upper"))),
             quantiles(budget["measured"]),
             percent(budget["within"]),
@@ -138,7 +139,7 @@ def _proof(name: str, target: str, reports: Mapping[str, Any]) -> tuple[object, 
         percent(min(agreements, default=None)),
         f"{len(judged)} of {len(parity.get('cases', ()))}",
         quantiles(latency) if "intrinsic" in latency else NONE,
-        _limits(kept) or NONE,
+        limits(kept) or NONE,
         status(("met" if all(some["met"] for some in kept) else "missed") if kept else NONE),
         score({"report": reports.get("metrics")}, "report"),
     )
@@ -161,9 +162,3 @@ def quantiles(statistics: Mapping[str, Any]) -> str:
 
 def millions(count: int) -> str:
     return f"{count / 1e6:,.1f} M" if count >= 1e6 else f"{count:,}"
-
-
-def _limits(kept: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(
-        f"{milliseconds(some['limit'])} {some['unit']} ({some['bound']})" for some in kept
-    )
