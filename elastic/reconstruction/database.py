@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 Weights = tuple[torch.Tensor, torch.Tensor]  # of a linear layer, and its bias
 FEW = 32  # units that go one by one
 LEVELS = 13  # at which more are refitted exactly, from all to a sixteenth
-REMEMBERED = 24  # refitted weights that are kept: 9 MB each in an encoder of BERT-base size
+REMEMBERED = 2**28  # bytes of refitted weights that are kept
 
 
 def eliminated(
@@ -86,8 +86,7 @@ class Database:
         self._weights = [_joined(linear) for linear in self._linears]
         pairs = zip(self._weights, self._grams, strict=True)
         self._targets = [weight @ gram for weight, gram in pairs]
-        # Sub-networks that are compared with one another have much in common.
-        self._fitted = lru_cache(REMEMBERED)(self._refitted)
+        self._known: OrderedDict[tuple[int, Operator], Weights] = OrderedDict()
 
     @contextmanager
     def fitted(self, chain: Chain) -> Iterator[None]:
@@ -96,7 +95,7 @@ class Database:
         try:
             for place, operator in enumerate(chain):
                 if operator is not None and operator != self._operators[place]:
-                    weights = self._fitted(place, operator)
+                    weights = self._placed(place, operator)
                     before[place] = _swapped(self._linears[place], weights)
             yield
         finally:
@@ -118,13 +117,29 @@ class Database:
             found.append(0.5 * (whole - np.sum(curvature * (target[:, columns] @ fitted.T))))
         return np.maximum(found, 0.0)
 
-    def _refitted(self, position: int, operator: Operator) -> Weights:
+    def _placed(self, position: int, operator: Operator) -> Weights:
         """What :meth:`fitted` puts in place; inputs that ``operator`` does not keep stay as they are."""
-        linear, columns = self._linears[position], self._columns(position, operator)
-        found = refit(self._targets[position], self._grams[position], columns)
-        weight = linear.weight.detach().clone()
-        weight[:, columns[:-1]] = torch.from_numpy(found[:, :-1]).to(weight)
-        return weight, torch.from_numpy(found[:, -1]).to(weight)
+        kept, bias = self._refitted(position, operator)
+        weight = self._linears[position].weight.detach().clone()
+        weight[:, self._columns(position, operator)[:-1]] = kept
+        return weight, bias
+
+    def _refitted(self, position: int, operator: Operator) -> Weights:
+        """Weights of the inputs that ``operator`` keeps; remembered, since sub-networks that are compared
+        with one another have much in common."""
+        key = position, operator
+        if key not in self._known:
+            columns = self._columns(position, operator)
+            found = refit(self._targets[position], self._grams[position], columns)
+            whole = torch.from_numpy(found).to(self._linears[position].weight)
+            self._known[key] = whole[:, :-1], whole[:, -1].clone()
+            while len(self._known) > 1 and self._bytes() > REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _bytes(self) -> int:
+        return sum(weight.nbytes for weight, _ in self._known.values())
 
     def _columns(self, position: int, operator: Operator) -> Array:
         """The inputs of a sub-layer's last linear layer that ``operator`` keeps, and the constant."""

@@ -158,6 +158,23 @@ def test_refitted_modules_err_less(encoder, batches) -> None:
         assert Divergence(elastic, batches, database)(chain) < Divergence(elastic, batches)(chain)
 
 
+def test_weights_that_are_no_longer_remembered_are_refitted_again(
+    encoder, batches, monkeypatch
+) -> None:
+    elastic, database = eliminated(encoder, batches)
+    chains = [chain_with(encoder, 1, FeedForward(width)) for width in (20, 36, 20)]
+    linear = elastic.dense.operators[1].down
+
+    def weights(chain: Chain) -> torch.Tensor:
+        with database.fitted(chain):
+            return linear.weight.detach().clone()
+
+    monkeypatch.setattr("elastic.reconstruction.database.REMEMBERED", 0)
+    first, between, again = map(weights, chains)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, between)
+
+
 def test_a_gated_feed_forward_alone_has_an_order(batches) -> None:
     torch.manual_seed(0)
     encoder = Encoder(Architecture(40, 32, (FeedForward(8, gated=True),), positions=16, labels=1))

@@ -66,6 +66,16 @@ def test_what_is_shared_with_the_dense_encoder_may_be_kept_or_not(
         assert apart(chain, 2) == pytest.approx(expected, abs=1e-6)
 
 
+def test_more_texts_take_in_those_that_were_looked_at(elastic, space, batches) -> None:
+    chain = space.chain(space.sample(np.random.default_rng(0)))
+    expected = {every: Divergence(elastic, batches)(chain, every) for every in (4, 2, 1)}
+    apart, looked_at = Divergence(elastic, batches), []
+    elastic.dense.head.register_forward_hook(lambda *passed: looked_at.append(len(passed[-1])))
+    for every in (4, 2, 1, 2):
+        assert apart(chain, every) == expected[every]
+    assert sum(looked_at) == sum(len(batch["input_ids"]) for batch in batches)
+
+
 def test_progress_ends_at_the_total(encoder, batches) -> None:
     elastic = ElasticEncoder(encoder)
     space = SearchSpace.around(elastic.architecture, width_step=16, width_levels=2)
