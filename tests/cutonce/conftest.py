@@ -11,7 +11,7 @@ import pytest
 
 from cutonce.candidates import candidates
 from cutonce.profiles import Profile, profile_path
-from deploy.architecture import uniform
+from deploy.architecture import Architecture, uniform
 from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
 from devices.device import open_device
@@ -86,14 +86,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def put_profile() -> Callable[..., Path]:
-    """``put_profile(store, target, encoders=12)``: the file of a profile of a fake device around a small
-    model, 32 tokens, that lies beside the store; what its encoders take is computed, so nothing is
-    exported."""
+    """``put_profile(store, target, encoders=12, around=SMALL)``: the file of a profile of a fake device
+    around a model, 32 tokens, that lies beside the store; what its encoders take is computed, so that
+    nothing is exported."""
 
-    def put(path: Path, text: str, encoders: int = 12) -> Path:
+    def put(path: Path, text: str, encoders: int = 12, around: Architecture = SMALL) -> Path:
         target, workload = Target.parse(text), Workload(1, 32)
         physics = Physics.of(int(target.device.partition(":")[2]))
-        pool = [a for a, _ in candidates(SMALL, [workload], 0)]
+        pool = [a for a, _ in candidates(around, [workload], 0)]
         chosen = [pool[i] for i in plan(pool, workload, encoders, target.precision, 0)]
         ms = [
             fake_milliseconds(cost_list(a, target.precision), physics, target.threads, 1, 32)
