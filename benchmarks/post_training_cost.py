@@ -7,8 +7,8 @@ sentences of 8 to 64 tokens: the order of all units, the database of refitted we
 module at every size, then the choice by joint divergence for a budget (half of the multiply-adds, taken
 for milliseconds), its extraction and reconstruction; and again for this budget and a second one (a third)
 in one search, whose cost is the difference. Each in a process of its own, whose largest resident memory
-counts. Prints PASS or MISS per target: BERT-base under 10 minutes and 6 GB,
-the small one under 90 s, a second budget in under a quarter of the time of the first.
+counts. Prints PASS or MISS per target: BERT-base under 10 minutes and 6 GB, the small one under 90 s, a
+second budget in under a quarter of the time of the first.
 """
 
 from __future__ import annotations

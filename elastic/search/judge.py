@@ -63,7 +63,7 @@ class Judge:
         progress: called with a label, gives what is called with (done, total).
 
     Attributes:
-        seconds: that decoding took so far. evaluating_seconds: those that joint errors took.
+        seconds: that all calls took so far. evaluating_seconds: those of them that joint errors took.
     """
 
     def __init__(
@@ -79,6 +79,14 @@ class Judge:
         self._joint = cache(self._timed(joint))
         self._strategy = NaturalGradient(errors, seed=seed)
         self.seconds, self.evaluating_seconds = 0.0, 0.0
+
+    @contextmanager
+    def _clocked(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += time.monotonic() - began
 
     def _timed(self, joint: Joint) -> Joint:
         def evaluated(choice: Choice, every: int) -> float:
@@ -98,7 +106,8 @@ class Judge:
 
     def error(self, choice: Choice) -> float:
         """The joint error of ``choice`` on all texts."""
-        return self._joint(choice, 1)
+        with self._clocked():
+            return self._joint(choice, 1)
 
     def decode(self, budgets: Sequence[Feasible], *, again: bool = False) -> list[Choice | None]:
         """For each of ``budgets`` the best choice of those that were looked at and keep it; None where
@@ -107,21 +116,20 @@ class Judge:
 
         Raises ModelError where every evaluation failed.
         """
-        began = time.monotonic()
-        if not again:
-            self._propose(budgets)
-        numbers = [self._strategy.add(budget) for budget in budgets]
-        count = min(AGAIN, self._evaluations) if again else self._evaluations
-        self._search(numbers, count and count + FURTHER * (len(budgets) - 1))
-        self._check_any()
-        finalists = (self._strategy.best(number, FEW) for number in numbers)
-        found = [halved(some, self._joint) for some in finalists]
-        self.seconds += time.monotonic() - began
-        return found
+        with self._clocked():
+            if not again:
+                self._propose(budgets)
+            numbers = [self._strategy.add(budget) for budget in budgets]
+            count = min(AGAIN, self._evaluations) if again else self._evaluations
+            self._search(numbers, count and count + FURTHER * (len(budgets) - 1))
+            self._check_any()
+            finalists = (self._strategy.best(number, FEW) for number in numbers)
+            return [halved(some, self._joint) for some in finalists]
 
     def certificate(self, budget: Feasible) -> Certificate | None:
         """What could still be gained under ``budget``; None where nothing keeps it."""
-        return self._strategy.certificate(self._strategy.add(budget))
+        with self._clocked():
+            return self._strategy.certificate(self._strategy.add(budget))
 
     def _propose(self, budgets: Sequence[Feasible]) -> None:
         """Judge what is proposed for budgets from the tightest to the loosest."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -202,3 +204,13 @@ def test_an_evaluation_that_fails_is_left_out_and_counted(table: CostTable) -> N
 def test_a_search_of_which_every_evaluation_fails_is_refused(table: CostTable) -> None:
     with pytest.raises(ModelError, match="None of"):
         Judge(ERRORS, lambda *_: np.nan).decode([half(table)])
+
+
+def test_seconds_take_in_what_evaluating_took_outside_of_the_decoding(table: CostTable) -> None:
+    def joint(choice: Choice, _: int) -> float:
+        time.sleep(0.001)
+        return total(choice, 1)
+
+    judge = Judge(ERRORS, joint)
+    judge.error(cheapest(table))
+    assert 0.001 <= judge.evaluating_seconds <= judge.seconds
