@@ -22,7 +22,7 @@ from predictors.transfer import Speed
 from profiler.measurement import Measurement
 from profiler.store import Store
 
-SCHEMA = 4
+SCHEMA = 5  # rises with that of predictors too, which a profile holds
 OWN_LAW = 2  # tier from which a predictor is a law of its own
 
 
