@@ -29,10 +29,12 @@ from elastic.importance import IMPORTANCES
 from elastic.masks import gathering
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.divergence import Divergence
 from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import Judge
+from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import cheapest
-from elastic.search.sensitivity import Divergence, module_errors
+from elastic.search.sensitivity import module_errors
+from elastic.search.texts import Texts
 from elastic.space import Chain, Choice, SearchSpace, size_of
 from elastic.tensors import tensors
 from predictors.cost_table import CostTable
@@ -89,8 +91,9 @@ def make_methods(
 
     def ours() -> tuple[ElasticEncoder, Choose]:
         elastic, database = eliminated(dense, batches, seed=seed)
-        errors = module_errors(elastic, space, every_fourth(search), database)
-        apart = Divergence(elastic, search, database)
+        texts = Texts(dense, search, seed=seed)
+        errors = module_errors(elastic, space, texts, database, every=SEARCH)
+        apart = Divergence(elastic, texts, database)
         judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
 
         def choose(table: CostTable, ms: float) -> Choice:
@@ -121,11 +124,6 @@ def make_methods(
         (top, as_it_is),
     ]
     return [timed(name, *way) for name, way in zip(METHODS, ways, strict=True)]
-
-
-def every_fourth(batches: Sequence[Arrays]) -> list[Arrays]:
-    """A quarter of the texts, as `cutonce search` takes."""
-    return [{name: array[::4] for name, array in batch.items()} for batch in batches]
 
 
 def by_errors(errors: Errors) -> Choose:

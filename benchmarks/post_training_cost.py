@@ -33,10 +33,12 @@ from deploy.encoder import Encoder
 from deploy.workload import Workload
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
+from elastic.search.divergence import Divergence
 from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import Judge
+from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import cheapest
-from elastic.search.sensitivity import Divergence, module_errors
+from elastic.search.sensitivity import module_errors
+from elastic.search.texts import Texts
 from elastic.space import SearchSpace
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
@@ -94,9 +96,9 @@ def steps(layers: int, hidden: int, heads: int, width: int, budgets: int) -> dic
         return found
 
     elastic, database = timed("order and database", lambda: eliminated(dense, batches))
-    some = batches[:: len(batches) // 2][:2]  # 64 sentences, and 256 below, as the search takes
-    errors = timed("errors", lambda: module_errors(elastic, space, some, database))
-    apart = timed("references", lambda: Divergence(elastic, batches[::2], database))
+    texts = timed("answers", lambda: Texts(dense, batches[::2]))  # 256, as the search takes
+    errors = timed("errors", lambda: module_errors(elastic, space, texts, database, every=SEARCH))
+    apart = timed("references", lambda: Divergence(elastic, texts, database))
     judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
     table = multiply_adds(space)
     dense_cost = table.predict(space.dense)[1]

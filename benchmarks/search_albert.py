@@ -34,10 +34,12 @@ from rival_searches import RIVALS
 from deploy.encoder import Encoder
 from deploy.task import Task
 from elastic.reconstruction.database import eliminated
+from elastic.search.divergence import Divergence
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.knapsack import Array, Errors
-from elastic.search.sensitivity import Divergence, module_errors
+from elastic.search.sensitivity import module_errors
 from elastic.search.strategies import STRATEGIES
+from elastic.search.texts import Texts
 from elastic.space import Choice, SearchSpace
 
 SPEEDUPS = (2.0, 3.0)
@@ -62,7 +64,7 @@ class Losses:
 
     def __init__(self, dense: Encoder, task: Task, seed: int) -> None:
         batches = task.batches("train", limit=CALIBRATION)
-        texts = task.batches("search", limit=TEXTS)
+        texts = Texts(dense, task.batches("search", limit=TEXTS), seed=seed)
         self.space = SearchSpace.around(dense.architecture)
         elastic, database = eliminated(dense, batches, seed=seed)
         self.errors: Errors = module_errors(elastic, self.space, texts, database)

@@ -18,24 +18,27 @@ from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance.stream import stream_fisher
 from elastic.reconstruction.database import Database, eliminated
-from elastic.search.judge import Judge
+from elastic.search.divergence import Divergence
+from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import Errors
 from elastic.search.losses import Joint, kept
-from elastic.search.sensitivity import Divergence, module_errors
+from elastic.search.sensitivity import module_errors
 from elastic.search.supernet import Supernet, trunk_text
+from elastic.search.texts import Texts
 from elastic.space import WIDTH_STEP, SearchSpace
 from elastic.trunk import DENSE, Trunk
 from profiler.store import Store
 
 CALIBRATION_EXAMPLES = 512
-ERROR_EXAMPLES = 64
 LOSS_EXAMPLES = 256
 
 
 def make_supernets(setting: Setting, targets: Iterable[Target]) -> list[Supernet]:
     """One per trunk of ``setting``, on the dense one first; what is found of each is kept in the run."""
     step = width_step(setting.store, targets)
-    return [_make(setting, trunk, step) for trunk in setting.trunks]
+    batches = setting.task.batches("search", limit=LOSS_EXAMPLES)
+    texts = Texts(setting.model.encoder, batches, seed=setting.seed)
+    return [_make(setting, trunk, step, texts) for trunk in setting.trunks]
 
 
 def width_step(store: Store, targets: Iterable[Target]) -> int:
@@ -44,7 +47,7 @@ def width_step(store: Store, targets: Iterable[Target]) -> int:
     return max((tile for tile in tiles if tile is not None), default=WIDTH_STEP)
 
 
-def _make(setting: Setting, trunk: Trunk, step: int) -> Supernet:
+def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
     work, label = setting.run.work, ""
     if trunk != DENSE:
         name = trunk_text(trunk)
@@ -52,8 +55,8 @@ def _make(setting: Setting, trunk: Trunk, step: int) -> Supernet:
     encoder = on_trunk(setting, trunk)
     elastic, database = _make_elastic(setting, encoder, label)
     space = make_space(work, elastic.architecture, step)
-    errors = _make_errors(setting, work, elastic, space, database, label)
-    joint = _make_joint(setting, work, elastic, space, database)
+    errors = _make_errors(work, elastic, space, texts, database, label)
+    joint = _make_joint(work, elastic, space, texts, database)
     judge = Judge(errors, joint, seed=setting.seed, progress=progress)
     return Supernet(trunk, elastic, database, space, errors, judge)
 
@@ -95,10 +98,10 @@ def _make_elastic(
 
 
 def _make_errors(
-    setting: Setting,
     work: Path,
     elastic: ElasticEncoder,
     space: SearchSpace,
+    texts: Texts,
     database: Database,
     label: str,
 ) -> Errors:
@@ -106,21 +109,19 @@ def _make_errors(
     path = work / "errors.json"
     if path.exists():
         return [np.asarray(row) for row in json.loads(path.read_text())]
-    batches = setting.task.batches("search", limit=ERROR_EXAMPLES)
     with progress(f"error of every module at every size{label}") as advance:
-        errors = module_errors(elastic, space, batches, database, progress=advance)
+        errors = module_errors(elastic, space, texts, database, every=SEARCH, progress=advance)
     write_json(path, [row.tolist() for row in errors])
     return errors
 
 
 def _make_joint(
-    setting: Setting,
     work: Path,
     elastic: ElasticEncoder,
     space: SearchSpace,
+    texts: Texts,
     database: Database,
 ) -> Joint:
     """The divergence of choices from the model, on texts of the search split, each evaluated once."""
-    batches = setting.task.batches("search", limit=LOSS_EXAMPLES)
-    apart = Divergence(elastic, batches, database, reference=setting.model.encoder)
+    apart = Divergence(elastic, texts, database)
     return kept(lambda choice, every: apart(space.chain(choice), every), work / "divergences.jsonl")

@@ -1,4 +1,4 @@
-"""What an encoder's outputs mean as distributions: divergence, loss against labels, likelihood.
+"""What an encoder's outputs mean as distributions: divergence, entropy, loss against labels, likelihood.
 
 Every output that is not a plain number is one or several choices among classes: of the first token one,
 of a multi-label head one between yes and no for each label, of a token head one for each token, of
@@ -72,6 +72,19 @@ def divergence(
     found, _ = choices(architecture, outputs / temperature, mask)
     wanted, found = wanted.log_softmax(-1), found.log_softmax(-1)
     return (weights * (wanted.exp() * (wanted - found)).sum(-1)).sum(-1)
+
+
+def entropy(architecture: Architecture, outputs: Tensor, mask: Tensor) -> Tensor:
+    """Of the choices of every example, in nats: [batch]. 0 where there are no classes.
+
+    Args:
+        outputs: of the encoder. mask: [batch, sequence], 1 for tokens and 0 for padding.
+    """
+    if not has_classes(architecture):
+        return outputs.new_zeros(len(outputs))
+    logits, weights = choices(architecture, outputs, mask)
+    logs = logits.log_softmax(-1)
+    return (weights * -(logs.exp() * logs).sum(-1)).sum(-1)
 
 
 def loss(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ than the cost of one. Two kinds of decodings are therefore proposed:
 Which of them holds is measured: a few texts choose those of least joint divergence, more texts judge
 these. From there the natural gradient goes on (elastic.search.strategies.natural_gradient): it learns
 from every joint divergence, of whatever budget and device, what cuts cost together. Budgets that are
-decoded together therefore share what is evaluated: a further one costs a single evaluation.
+decoded together therefore share what is evaluated: each is given a few choices of its own, those that are
+expected to be best for it, and the rest goes to whatever promises most for any of them.
 
 On few texts the best is in part the luckiest. All are compared on the same texts, and the best of a
 budget on more and more of these, the better half going on (successive halving, Jamieson & Talwalkar 2016,
@@ -40,9 +41,9 @@ from elastic.space import Choice
 GLANCE, SEARCH, HALVINGS = 16, 4, (2, 1)  # every so many texts: of proposals, the search, the best
 FEW = 4  # proposals that are judged on the texts of the search, and finalists of every budget
 PROPOSED = 2  # budgets of those decoded together for which there are proposals
-EVALUATIONS = 24  # of the natural gradient, for the first of the budgets that are decoded together
-AGAIN = 6  # instead, where they were decoded before
-FURTHER = 1  # for each of the others
+EVALUATIONS = 24  # of the natural gradient, half of them at least for any of the budgets together
+TURNS = 2  # in which each budget is given what is expected to be best for it
+AGAIN, TURNS_AGAIN = 6, 1  # instead, where they were decoded before
 
 Advance = Callable[[int, int], None]
 
@@ -59,7 +60,8 @@ class Judge:
     Args:
         errors: per position, of each choice by itself (elastic.search.sensitivity).
         joint: of a whole choice, measured on every so many texts; NaN where that failed.
-        evaluations: of the natural gradient for the first of the budgets that are decoded together.
+        evaluations: of the natural gradient, for budgets that are decoded together as long as these are
+            few: each is given two of its own.
         progress: called with a label, gives what is called with (done, total).
 
     Attributes:
@@ -120,8 +122,10 @@ class Judge:
             if not again:
                 self._propose(budgets)
             numbers = [self._strategy.add(budget) for budget in budgets]
-            count = min(AGAIN, self._evaluations) if again else self._evaluations
-            self._search(numbers, count and count + FURTHER * (len(budgets) - 1))
+            if again:
+                self._search(numbers, min(AGAIN, self._evaluations), TURNS_AGAIN)
+            else:
+                self._search(numbers, self._evaluations, TURNS)
             self._check_any()
             finalists = (self._strategy.best(number, FEW) for number in numbers)
             return [halved(some, self._joint) for some in finalists]
@@ -148,15 +152,21 @@ class Judge:
                 "model's weights and outputs."
             )
 
-    def _search(self, numbers: Sequence[int], evaluations: int) -> None:
-        """Evaluate what promises most for any budget, as long as anything is left."""
+    def _search(self, numbers: Sequence[int], evaluations: int, turns: int) -> None:
+        """Evaluate what is expected to be best for each budget in turn, then what promises most."""
+        if not evaluations:
+            return
+        own = turns * len(numbers)
+        count = max(evaluations, own + evaluations // 2)
         with self._progress("searching") as advance:
-            for done in range(evaluations):
-                asked = self._strategy.ask_any(numbers)
-                if asked is None:
-                    break
-                self._strategy.tell(asked, self._joint(asked, SEARCH))
-                advance(done + 1, evaluations)
+            for done in range(count):
+                if done < own:
+                    asked = self._strategy.ask_expected(numbers[done % len(numbers)])
+                else:
+                    asked = self._strategy.ask_any(numbers)
+                if asked is not None:
+                    self._strategy.tell(asked, self._joint(asked, SEARCH))
+                advance(done + 1, count)
 
 
 def halved(choices: Sequence[Choice], joint: Joint) -> Choice | None:

@@ -2,66 +2,55 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from deploy.encoder import Encoder
-from devices.errors import UsageError
-from devices.runtimes import Arrays
 from elastic.elastic_encoder import ElasticEncoder
-from elastic.outputs import divergence, last_mixing
 from elastic.reconstruction.database import Database
+from elastic.search.texts import Array, Texts
+from elastic.search.under_way import UnderWay, sub_network
 from elastic.space import Chain, SearchSpace, is_part
 from elastic.tensors import tensors
 
 Progress = Callable[[int, int], None]
 LEAST = 1e-12  # nats, so that logarithms are of something
-KEPT_BYTES = 2**29  # of dense states
-COARSE = 4  # every so many texts, which finer sets are made up from
 
 
 def module_errors(
     elastic: ElasticEncoder,
     space: SearchSpace,
-    batches: Sequence[Arrays],
+    texts: Texts,
     database: Database | None = None,
+    *,
+    every: int = 1,
     progress: Progress | None = None,
-) -> list[np.ndarray[Any, Any]]:
-    """Per position, float64 [choices]: mean KL(dense ‖ sub) in nats with only this module changed.
+) -> list[Array]:
+    """Per position, float64 [choices]: mean KL(dense ‖ sub) in nats with only this module changed, where
+    dense is the dense encoder of ``elastic``.
 
     Choice 0 is dense and has error 0. No part of a module is given a smaller error than the whole of
-    it, so that noise cannot make the decoding pay for less. No labels are used.
+    it, so that noise cannot make the decoding pay for less.
 
     Args:
-        batches: int64 arrays [batch, sequence] as Task.batches gives them.
+        every: so many texts are looked at.
         database: with it every smaller module has its weights refitted, and only some sizes of each are
             measured: what its second moments say of the others is scaled to those.
         progress: called with (done, total).
-
-    Raises:
-        UsageError: there is no batch.
     """
-    _require(batches)
     found = []
     with torch.inference_mode():
-        under_way = [_begin(elastic, batch) for batch in batches]
+        under_way = list(_begun(elastic, texts, texts.count(every)))
         for position, some in enumerate(space.choices):
             levels = list(range(1, len(some))) if database is None else anchors(some)
             errors = _measured(elastic, space, position, levels, under_way, database)
-            errors /= _examples(batches)
             if database is not None:
                 kept = [operator for operator in some if operator is not None]
                 errors = _along(database.errors(position, kept), levels, errors)
             found.append(_monotone(some, errors))
-            for dense in under_way:
-                dense.states = elastic.dense.operators[position](dense.states, dense.mask)
+            for batch, _ in under_way:
+                batch.states = elastic.dense.operators[position](batch.states, batch.mask)
             if progress is not None:
                 progress(position + 1, len(space.choices))
     return found
@@ -73,9 +62,7 @@ def anchors(choices: Chain) -> list[int]:
     return sorted({kept // 2, kept - 1, len(choices) - 1} - {0})
 
 
-def _along(
-    curve: np.ndarray[Any, Any], levels: Sequence[int], measured: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any]:
+def _along(curve: Array, levels: Sequence[int], measured: Array) -> Array:
     """Errors of all choices: those of ``levels`` as measured, between them along ``curve``.
 
     The logarithm of measured over ``curve`` is interpolated in that of ``curve``, and constant outside.
@@ -96,7 +83,7 @@ def _along(
     return found
 
 
-def _monotone(choices: Chain, errors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _monotone(choices: Chain, errors: Array) -> Array:
     """Raised to the largest error of what each choice is a part of; a part stands after its whole."""
     found = errors.copy()
     for level, part in enumerate(choices):
@@ -105,131 +92,14 @@ def _monotone(choices: Chain, errors: np.ndarray[Any, Any]) -> np.ndarray[Any, A
     return found
 
 
-@contextmanager
-def sub_network(
-    elastic: ElasticEncoder, chain: Chain, database: Database | None = None
-) -> Iterator[None]:
-    """Compute as the sub-network ``chain`` while the block runs, with ``database`` refitted."""
-    with ExitStack() as stack:
-        stack.enter_context(elastic.active(chain))
-        if database is not None:
-            stack.enter_context(database.fitted(chain))
-        yield
-
-
-class Divergence:
-    """Mean KL(reference ‖ sub) of whole sub-networks on some texts, in nats per example.
-
-    What a sub-network has in common with the dense encoder from the first sub-layer on is computed once,
-    and kept as far as there is memory for it. What it loses on a quarter of the texts is kept too, and
-    taken in where it is looked at on a half or all of them.
-
-    Args:
-        batches: int64 arrays [batch, sequence] as Task.batches gives them; no labels are used.
-        database: with it every smaller module has its weights refitted.
-        reference: what it diverges from, the dense encoder of ``elastic`` where not given.
-        memory: bytes of dense states that are kept at most, beside those before the first sub-layer.
-
-    Raises:
-        UsageError: there is no batch.
-    """
-
-    def __init__(
-        self,
-        elastic: ElasticEncoder,
-        batches: Sequence[Arrays],
-        database: Database | None = None,
-        *,
-        reference: Encoder | None = None,
-        memory: int = KEPT_BYTES,
-    ) -> None:
-        _require(batches)
-        self._elastic, self._database = elastic, database
-        with torch.inference_mode():
-            self._batches = [_begin(elastic, batch, reference) for batch in batches]
-            first = [batch.states for batch in self._batches]
-            whole = sum(some.nbytes for some in first) * len(elastic.dense.operators)
-            self._stride = max(1, math.ceil(whole / max(1, memory)))
-            self._states = [self._kept(batch) for batch in self._batches]
-        self._known: dict[tuple[Chain, int, int], tuple[float, int]] = {}
-
-    def __call__(self, chain: Chain, every: int = 1) -> float:
-        """The divergence of ``chain`` on every so many texts of a batch; NaN where its outputs are."""
-        found = [self._part(chain, part) for part in _parts(every)]
-        total, count = (sum(some) for some in zip(*found, strict=True))
-        return float(np.maximum(0.0, total / count))  # which NaN passes through
-
-    def _part(self, chain: Chain, part: slice) -> tuple[float, int]:
-        """The sum over these texts of every batch, and how many there are; remembered."""
-        key = (chain, part.start, part.step)
-        if key not in self._known:
-            self._known[key] = self._summed(chain, part)
-        return self._known[key]
-
-    def _summed(self, chain: Chain, part: slice) -> tuple[float, int]:
-        begin = self._common(chain) // self._stride
-        total, count = 0.0, 0
-        with torch.inference_mode(), sub_network(self._elastic, chain, self._database):
-            for batch, states in zip(self._batches, self._states, strict=True):
-                dense = _Dense(
-                    *(t[part] for t in (states[begin], batch.mask, batch.real, batch.outputs))
-                )
-                if not len(dense.outputs):
-                    continue
-                outputs = _resume(self._elastic.dense, dense, begin * self._stride).double()
-                apart = divergence(self._elastic.architecture, dense.outputs, outputs, dense.real)
-                total, count = total + float(apart.sum()), count + len(apart)
-        return total, count
-
-    def _kept(self, batch: _Dense) -> list[Tensor]:
-        """The dense states before every so many sub-layers."""
-        states, found = batch.states, []
-        for position, operator in enumerate(self._elastic.dense.operators):
-            if position % self._stride == 0:
-                found.append(states)
-            states = operator(states, batch.mask)
-        return found
-
-    def _common(self, chain: Chain) -> int:
-        """The first position that is not dense, or the last one."""
-        pairs = zip(chain, self._elastic.architecture.operators, strict=True)
-        cut = (place for place, (own, dense) in enumerate(pairs) if own != dense)
-        return next(cut, len(chain) - 1)
-
-
-@dataclass
-class _Dense:
-    """What the dense encoder does with one batch.
-
-    Attributes:
-        states: before the position that is looked at. mask: additive. real: the batch's attention mask.
-    """
-
-    states: Tensor
-    mask: Tensor
-    real: Tensor
-    outputs: Tensor
-
-
-def _parts(every: int) -> list[slice]:
-    """Of every so many texts: the coarser sets within first, then what lies between these.
-
-    Always the same ones, whatever is known already: a sum is the same to the last bit if a search goes on
-    after an interruption.
-    """
-    if COARSE % every:
-        return [slice(0, None, every)]
-    steps = [COARSE]
-    while steps[-1] > every:
-        steps.append(steps[-1] // 2)
-    return [slice(0, None, COARSE)] + [slice(step, None, 2 * step) for step in steps[1:]]
-
-
-def _begin(elastic: ElasticEncoder, batch: Arrays, reference: Encoder | None = None) -> _Dense:
-    inputs = tensors(batch, elastic)
-    states, mask = elastic.dense.embed(**inputs)
-    outputs = (reference or elastic)(**inputs).double()
-    return _Dense(states, mask, inputs["attention_mask"], outputs)
+def _begun(elastic: ElasticEncoder, texts: Texts, count: int) -> Iterator[tuple[UnderWay, Array]]:
+    """The first ``count`` texts by batch, and what they weigh in a mean [batch]."""
+    weights = texts.weights(count)
+    for (rows, places), batch in zip(texts.within(0, count), texts.batches, strict=True):
+        if len(rows):
+            some = {name: array[rows] for name, array in batch.items()}
+            outputs = elastic(**tensors(some, elastic)).double()
+            yield UnderWay.begun(elastic, some, outputs), weights[places]
 
 
 def _measured(
@@ -237,10 +107,10 @@ def _measured(
     space: SearchSpace,
     position: int,
     levels: Sequence[int],
-    batches: Sequence[_Dense],
+    batches: Sequence[tuple[UnderWay, Array]],
     database: Database | None,
-) -> np.ndarray[Any, Any]:
-    """Divergence of the choices ``levels`` at one position, summed over the batches: [choices].
+) -> Array:
+    """Mean divergence of the choices ``levels`` at one position: [choices].
 
     What comes before the position is dense, so only what comes from it on is computed.
     """
@@ -249,29 +119,7 @@ def _measured(
     for level in levels:
         choice[position] = level
         with sub_network(elastic, space.chain(choice), database):
-            for dense in batches:
-                outputs = _resume(elastic.dense, dense, position).double()
-                found = divergence(elastic.architecture, dense.outputs, outputs, dense.real)
-                errors[level] += float(found.sum())
+            errors[level] = sum(
+                float(batch.divergence(elastic, position) @ weights) for batch, weights in batches
+            )
     return errors
-
-
-def _resume(encoder: Encoder, dense: _Dense, position: int) -> Tensor:
-    """The outputs, given the dense states before ``position``."""
-    states = dense.states
-    last = last_mixing(encoder.architecture)
-    for number in range(position, len(encoder.operators)):
-        if number > last:
-            states = states[:, :1]  # what the head reads: nothing mixes tokens from here
-        states = encoder.operators[number](states, dense.mask)
-    outputs: Tensor = encoder.head(encoder.last_norm(states), dense.real)
-    return outputs
-
-
-def _require(batches: Sequence[Arrays]) -> None:
-    if not batches:
-        raise UsageError("The error of a sub-network needs at least one batch; none was given.")
-
-
-def _examples(batches: Sequence[Arrays]) -> int:
-    return sum(len(batch["input_ids"]) for batch in batches)

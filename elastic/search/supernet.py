@@ -18,7 +18,7 @@ from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.database import Database
 from elastic.search.judge import Judge
 from elastic.search.knapsack import Errors
-from elastic.search.sensitivity import sub_network
+from elastic.search.under_way import sub_network
 from elastic.space import Chain, Choice, SearchSpace, chain_text
 from elastic.trunk import DENSE, Trunk
 

@@ -18,7 +18,9 @@ from devices.errors import UsageError
 from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.least_squares import reconstruct
-from elastic.search.sensitivity import Divergence, module_errors
+from elastic.search.divergence import Divergence
+from elastic.search.sensitivity import module_errors
+from elastic.search.texts import Texts
 from elastic.space import SearchSpace
 
 CHAIN = (
@@ -90,13 +92,13 @@ def test_order_and_distance_matter(encoder: Encoder) -> None:
 def test_what_is_cut_is_what_is_masked_and_can_be_refitted(encoder: Encoder) -> None:
     elastic = ElasticEncoder(encoder)
     space = SearchSpace.around(MODERN, width_step=8)
-    errors = module_errors(elastic, space, batches())
+    errors = module_errors(elastic, space, Texts(elastic.dense, batches()))
     for position, values in enumerate(errors):
         choice = [0] * len(errors)
         choice[position] = 1
-        assert Divergence(elastic, batches())(space.chain(choice)) == pytest.approx(
-            values[1], rel=1e-4
-        )
+        assert Divergence(elastic, Texts(elastic.dense, batches()))(
+            space.chain(choice)
+        ) == pytest.approx(values[1], rel=1e-4)
     chain = space.chain([1, 2, 2, 1])
     small = elastic.extract(chain)
     with elastic.active(chain):

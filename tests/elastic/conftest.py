@@ -51,6 +51,11 @@ def _batches(count: int = 3, size: int = 4) -> list[Arrays]:
 
 
 @pytest.fixture(scope="session")
+def make_batches() -> Callable[..., list[Arrays]]:
+    return _batches
+
+
+@pytest.fixture(scope="session")
 def make_encoder() -> Callable[..., Encoder]:
     return _encoder
 

@@ -12,7 +12,9 @@ from devices.errors import UsageError
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.moments import second_moments
-from elastic.search.sensitivity import Divergence, anchors, module_errors
+from elastic.search.divergence import Divergence
+from elastic.search.sensitivity import anchors, module_errors
+from elastic.search.texts import Texts
 from elastic.space import Chain, SearchSpace, resized, size_of
 from elastic.tensors import tensors
 
@@ -139,12 +141,12 @@ def test_errors_are_those_of_the_weighted_least_squares(encoder, batches) -> Non
 def test_errors_along_the_curve_are_near_those_measured(encoder, texts) -> None:
     elastic, database = eliminated(encoder, texts)
     space = SearchSpace.around(encoder.architecture, width_step=4, head_sizes=(4,))
-    found = module_errors(elastic, space, texts, database)
+    found = module_errors(elastic, space, Texts(elastic.dense, texts), database)
     for position, some in enumerate(space.choices):
         for level, operator in enumerate(some):
             chain = list(encoder.architecture.operators)
             chain[position] = operator
-            error = Divergence(elastic, texts, database)(tuple(chain))
+            error = Divergence(elastic, Texts(elastic.dense, texts), database)(tuple(chain))
             if level in anchors(some):
                 assert found[position][level] >= 0.999 * error
             assert 0.2 * error <= found[position][level] + 1e-4
@@ -152,10 +154,11 @@ def test_errors_along_the_curve_are_near_those_measured(encoder, texts) -> None:
 
 def test_refitted_modules_err_less(encoder, batches) -> None:
     elastic, database = eliminated(encoder, batches)
+    texts = Texts(encoder, batches)
     for position in range(4):
         dense = encoder.architecture.operators[position]
         chain = chain_with(encoder, position, resized(dense, size_of(dense) // 2))
-        assert Divergence(elastic, batches, database)(chain) < Divergence(elastic, batches)(chain)
+        assert Divergence(elastic, texts, database)(chain) < Divergence(elastic, texts)(chain)
 
 
 def test_weights_that_are_no_longer_remembered_are_refitted_again(

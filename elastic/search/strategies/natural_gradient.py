@@ -183,6 +183,14 @@ class NaturalGradient(Strategy):
         promises = [pair for pair in found if pair is not None]
         return max(promises, key=lambda pair: pair[0])[1] if promises else None
 
+    def ask_expected(self, budget: int) -> Choice | None:
+        """The choice of least expected loss that keeps ``budget``, of those not told; None where none is
+        left. It explores nothing: what one budget's draws told is put to use for another."""
+        mean, best = self._posterior().mean(), self.best(budget)
+        ways = [self._anywhere(mean, budget), *(self._near(mean, budget, one) for one in best)]
+        found = [choice for choice in ways if choice is not None]
+        return found[int(np.argmin(mean(self._features(found))))] if found else None
+
     def _promising(
         self, posterior: Posterior, draw: Draw, budget: int
     ) -> tuple[float, Choice] | None:
