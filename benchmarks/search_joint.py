@@ -14,6 +14,7 @@ import numpy as np
 from common import Row
 from search_tables import Table, World, priors
 
+from elastic.search.judge import TURNS
 from elastic.search.knapsack import Array
 from elastic.search.strategies.natural_gradient import NaturalGradient
 
@@ -37,10 +38,8 @@ def joint(path: Path, seed: int, speedups: Sequence[float]) -> list[list[float]]
 
 def run(search: NaturalGradient, worlds: Sequence[World], evaluations: int) -> list[float]:
     """Regrets after so many evaluations for all budgets."""
-    for _ in range(evaluations):
-        choice = search.ask_any(range(len(worlds)))
-        if choice is not None:
-            search.tell(choice, worlds[0].loss(choice))
+    for choice in search.ask_each(range(len(worlds)), evaluations, TURNS):
+        search.tell(choice, worlds[0].loss(choice))
     best = [next(iter(search.best(number)), None) for number in range(len(worlds))]
     return [
         np.inf if choice is None else world.table.loss(choice) / world.optimum - 1

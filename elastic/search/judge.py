@@ -13,8 +13,8 @@ than the cost of one. Two kinds of decodings are therefore proposed:
 Which of them holds is measured: a few texts choose those of least joint divergence, more texts judge
 these. From there the natural gradient goes on (elastic.search.strategies.natural_gradient): it learns
 from every joint divergence, of whatever budget and device, what cuts cost together. Budgets that are
-decoded together therefore share what is evaluated: each is given a few choices of its own, those that are
-expected to be best for it, and the rest goes to whatever promises most for any of them.
+decoded together therefore share what is evaluated: whatever promises most for any of them, and in the end
+a few choices for each, those that are expected to be best for it.
 
 On few texts the best is in part the luckiest. All are compared on the same texts, and the best of a
 budget on more and more of these, the better half going on (successive halving, Jamieson & Talwalkar 2016,
@@ -41,8 +41,8 @@ from elastic.space import Choice
 GLANCE, SEARCH, HALVINGS = 16, 4, (2, 1)  # every so many texts: of proposals, the search, the best
 FEW = 4  # proposals that are judged on the texts of the search, and finalists of every budget
 PROPOSED = 2  # budgets of those decoded together for which there are proposals
-EVALUATIONS = 24  # of the natural gradient, half of them at least for any of the budgets together
-TURNS = 2  # in which each budget is given what is expected to be best for it
+EVALUATIONS = 24  # of the natural gradient, for all budgets that are decoded together
+TURNS = 2  # of these at least, for each of them by itself
 AGAIN, TURNS_AGAIN = 6, 1  # instead, where they were decoded before
 
 Advance = Callable[[int, int], None]
@@ -60,8 +60,8 @@ class Judge:
     Args:
         errors: per position, of each choice by itself (elastic.search.sensitivity).
         joint: of a whole choice, measured on every so many texts; NaN where that failed.
-        evaluations: of the natural gradient, for budgets that are decoded together as long as these are
-            few: each is given two of its own.
+        evaluations: of the natural gradient, for all budgets that are decoded together; more where each
+            of them could not be given a few of its own.
         progress: called with a label, gives what is called with (done, total).
 
     Attributes:
@@ -153,19 +153,11 @@ class Judge:
             )
 
     def _search(self, numbers: Sequence[int], evaluations: int, turns: int) -> None:
-        """Evaluate what is expected to be best for each budget in turn, then what promises most."""
-        if not evaluations:
-            return
-        own = turns * len(numbers)
-        count = max(evaluations, own + evaluations // 2)
+        """Evaluate what promises most for any budget, then what is expected to be best for each."""
+        count = max(evaluations, turns * len(numbers)) if evaluations else 0
         with self._progress("searching") as advance:
-            for done in range(count):
-                if done < own:
-                    asked = self._strategy.ask_expected(numbers[done % len(numbers)])
-                else:
-                    asked = self._strategy.ask_any(numbers)
-                if asked is not None:
-                    self._strategy.tell(asked, self._joint(asked, SEARCH))
+            for done, choice in enumerate(self._strategy.ask_each(numbers, count, turns)):
+                self._strategy.tell(choice, self._joint(choice, SEARCH))
                 advance(done + 1, count)
 
 

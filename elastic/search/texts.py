@@ -1,7 +1,7 @@
 """Texts that sub-networks are compared on, and which of them are looked at where a few have to do.
 
-A sub-network diverges most where the dense encoder hardly decides: a twentieth of the texts of a
-well-trained classifier make up four fifths of a divergence. A text is therefore drawn with a probability
+A sub-network diverges most where the dense encoder hardly decides: on TREC a twentieth of the texts make
+up four fifths of what a hundred sub-networks diverge by. A text is therefore drawn with a probability
 that grows with the entropy of what the dense encoder answers, and what it diverges by weighs the inverse
 of that (Horvitz & Thompson 1952, doi 10.1080/01621459.1952.10483446). Few texts are the first of many:
 text i, of share pᵢ, stands at the place of uᵢ/pᵢ for one uᵢ ~ U(0, 1) (sequential Poisson sampling,

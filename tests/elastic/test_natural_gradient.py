@@ -154,3 +154,39 @@ def test_a_further_budget_begins_with_what_others_taught() -> None:
     least = min(map(loss, inside.tolist()))
     alone = loss(further.decode(flat(worth)))
     assert loss(strategy.best(number)[0]) - least < 0.2 * (alone - least)
+
+
+def test_each_budget_is_given_choices_of_its_own_in_the_end() -> None:
+    worth, _, loss, _ = world(0)
+    budgets = [Fitting(6, saved) for saved in (14, 10, 6)]
+    strategy = NaturalGradient(worth, budgets, seed=0)
+    asked = []
+    for choice in strategy.ask_each(range(3), 9, 2):
+        asked.append(choice)
+        strategy.tell(choice, loss(choice))
+    assert len(set(asked)) == 9
+    for number, choice in enumerate(asked[3:]):
+        assert budgets[number % 3].fits(np.array([choice]))[0]
+
+
+def test_what_is_expected_to_be_best_is_best_where_losses_add_up() -> None:
+    worth, budget, _, _ = world(0)
+
+    def loss(choice) -> float:
+        return sum(float(row[level]) for row, level in zip(worth, choice, strict=True))
+
+    strategy = NaturalGradient(worth, [budget], seed=0)
+    for choice in strategy.ask_each([0], 1, 1):
+        strategy.tell(choice, loss(choice))
+    inside = budget.every[budget.fits(budget.every)]
+    assert loss(strategy.best()[0]) == pytest.approx(min(map(loss, inside.tolist())))
+
+
+def test_a_turn_of_which_nothing_is_left_is_passed_over() -> None:
+    worth, _, loss, _ = world(0, positions=1)
+    strategy = NaturalGradient(worth, [Fitting(1, 3), Fitting(1, 2)], seed=0)
+    asked = []
+    for choice in strategy.ask_each(range(2), 8, 4):
+        asked.append(choice)
+        strategy.tell(choice, loss(choice))
+    assert sorted(asked) == [(2,), (3,)]

@@ -26,7 +26,7 @@ what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
@@ -171,6 +171,24 @@ class NaturalGradient(Strategy):
     def ask(self, budget: int = 0) -> Choice | None:
         return self.ask_any([budget])
 
+    def ask_each(self, budgets: Sequence[int], count: int, turns: int) -> Iterator[Choice]:
+        """At most ``count`` choices, each to be told before the next is asked for: first what promises
+        most for any of ``budgets``, then what is expected to be best for each, ``turns`` times."""
+        own = [budget for _ in range(turns) for budget in budgets]
+        for number in range(-count, 0):
+            last = number >= -len(own)
+            found = self.ask_expected(own[number]) if last else self.ask_any(budgets)
+            if found is not None:
+                yield found
+
+    def ask_expected(self, budget: int) -> Choice | None:
+        """The choice of least expected loss that keeps ``budget``, of those not told; None where none is
+        left. It explores nothing: what was told for one budget is put to use for another."""
+        mean, best = self._posterior().mean(), self.best(budget)
+        ways = [self._anywhere(mean, budget), *(self._near(mean, budget, one) for one in best)]
+        found = [choice for choice in ways if choice is not None]
+        return found[int(np.argmin(mean(self._features(found))))] if found else None
+
     def ask_any(self, budgets: Sequence[int]) -> Choice | None:
         """A choice for that one of ``budgets`` whose best a draw undercuts most; None where nothing is
         left to be found for any."""
@@ -182,14 +200,6 @@ class NaturalGradient(Strategy):
         found = [self._promising(posterior, draw, budget) for budget in budgets]
         promises = [pair for pair in found if pair is not None]
         return max(promises, key=lambda pair: pair[0])[1] if promises else None
-
-    def ask_expected(self, budget: int) -> Choice | None:
-        """The choice of least expected loss that keeps ``budget``, of those not told; None where none is
-        left. It explores nothing: what one budget's draws told is put to use for another."""
-        mean, best = self._posterior().mean(), self.best(budget)
-        ways = [self._anywhere(mean, budget), *(self._near(mean, budget, one) for one in best)]
-        found = [choice for choice in ways if choice is not None]
-        return found[int(np.argmin(mean(self._features(found))))] if found else None
 
     def _promising(
         self, posterior: Posterior, draw: Draw, budget: int
