@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -74,7 +75,8 @@ class Feasible:
             yield from dict.fromkeys(choice for choice in least if self.fit(choice))
             return
         knapsack, budget = found
-        yield from (choice for choice in knapsack.ranked(budget) if self.fit(choice))
+        for block in knapsack.blocks(budget):
+            yield from compress(block, self.fits(np.array(block)))
 
     def sample(self, log_weights: Sequence[Array], rng: np.random.Generator) -> Choice | None:
         """A choice drawn with the product of its weights, given that it fits; None where none is found.

@@ -9,8 +9,7 @@ is no sum: see elastic.search.feasible.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush
-from itertools import count
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,7 @@ from predictors.cost_table import CostTable
 
 Array = np.ndarray[Any, Any]
 Errors = Sequence[Array]
-State = tuple[float, int, int, float, int, Choice]
-"""A partial choice: its least error, positions that are left, a number, its own error, units that are
-left, and what was chosen."""
+LARGER = 8  # times as many choices in all, with every further block of them
 
 
 class Knapsack:
@@ -43,8 +40,7 @@ class Knapsack:
                 f"Errors of {[len(row) for row in errors]} choices per position do not go with "
                 f"costs of {[len(row) for row in units]}; make both for the same search space."
             )
-        self._errors = [row.tolist() for row in errors]
-        self._units = [row.tolist() for row in units]
+        self._errors, self._units = errors, units
         self._least = [np.zeros(capacity + 1)]
         for error, cost in zip(self._errors, self._units, strict=True):
             self._least.append(_extend(self._least[-1], error, cost))
@@ -59,28 +55,39 @@ class Knapsack:
         return float(self._least[-1][budget])
 
     def ranked(self, budget: int) -> Iterator[Choice]:
-        """Every choice within ``budget`` ≤ capacity units, from the least error on.
+        """Every choice within ``budget`` ≤ capacity units, from the least error on."""
+        return chain.from_iterable(self.blocks(budget))
 
-        A* over partial choices of the last positions (Hart et al. 1968): what the others cost at least is
-        in the table, so that a choice is found at every position once.
+    def blocks(self, budget: int) -> Iterator[list[Choice]]:
+        """:meth:`ranked`, in larger and larger blocks."""
+        told: set[Choice] = set()
+        count = 1
+        while len(found := self.best(budget, count)) > len(told):
+            block = [choice for choice in map(tuple, found.tolist()) if choice not in told]
+            told.update(block)
+            yield block
+            count *= LARGER
+
+    def best(self, budget: int, count: int) -> Array:
+        """The ``count`` choices of least error within ``budget`` ≤ capacity units, the least first,
+        [n, positions]; fewer where there are no more.
+
+        Partial choices of the last positions are kept, ``count`` of them: those that come to the least
+        with what the table has for the others. As each of these is part of a whole choice that comes to
+        just so much, no partial choice that is left out is part of one of the ``count`` best.
         """
-        if budget < 0 or not np.isfinite(self.least(budget)):
-            return
-        numbers = count()  # of equals the one that was found first
-        heap: list[State] = [(self.least(budget), len(self._units), 0, 0.0, budget, ())]
-        while heap:
-            _, position, _, error, left, chosen = heappop(heap)
-            if position == 0:
-                yield chosen
-                continue
-            rows = zip(self._errors[position - 1], self._units[position - 1], strict=True)
-            for level, (more, spent) in enumerate(rows):
-                if spent > left:
-                    continue
-                least = error + more + self._least[position - 1][left - spent]
-                if np.isfinite(least):
-                    own = (error + more, left - spent, (level, *chosen))
-                    heappush(heap, (float(least), position - 1, next(numbers), *own))
+        errors, left = np.zeros(1), np.array([budget])
+        chosen = np.zeros((1, len(self._units)), dtype=int)
+        for position in reversed(range(len(self._units))):
+            more = errors[:, None] + self._errors[position]
+            spare = left[:, None] - self._units[position]
+            least = more + np.where(spare < 0, np.inf, self._least[position][np.maximum(spare, 0)])
+            order = np.argsort(least, axis=None, kind="stable")[:count]
+            order = order[np.isfinite(least.ravel()[order])]
+            rows, levels = np.unravel_index(order, least.shape)
+            errors, left, chosen = more[rows, levels], spare[rows, levels], chosen[rows]
+            chosen[:, position] = levels
+        return chosen
 
 
 def cheapest(table: CostTable) -> Choice:
@@ -99,7 +106,7 @@ def front(errors: Errors, table: CostTable, points: int) -> list[Choice]:
     return list(dict.fromkeys(choice for choice in found if choice is not None))
 
 
-def _extend(least: Array, errors: Sequence[float], units: Sequence[int]) -> Array:
+def _extend(least: Array, errors: Array, units: Array) -> Array:
     """Least error at every budget with one more position."""
     best = np.full_like(least, np.inf)
     for more, spent in zip(errors, units, strict=True):
