@@ -1,6 +1,7 @@
 """How near to the best network a search comes with few evaluations, on exhaustive tables of real models.
 
-    python benchmarks/search.py --data DIR [--tables A.csv.gz ...] [--seeds 20] [--quick] [--json FILE]
+    python benchmarks/search.py --data DIR [--tables A.csv.gz ...] [--seeds 20] [--quick] [--out DIR]
+        [--json FILE]
 
 DIR (or CUTONCE_DATA) holds search_tables/table_a.csv.gz and table_b.csv.gz: every sub-network of two
 small BERT-like classifiers with its KL to the dense model and its latency. --tables adds others, as
@@ -10,7 +11,8 @@ strategy and rival; with a prior as single cuts measured it, a flat one, and one
 permuted, the evaluations of a measured prior charged. Beside it after 100 evaluations: what a run's
 regret is above ours with the same seed and budget, the hypervolume of what the four budgets found as a
 share of the whole table's, and the share of evaluated networks above their budget. Rivals want
-`pip install -e ".[benchmarks]"`. Prints PASS or MISS per target:
+`pip install -e ".[benchmarks]"`. Interrupted, the same call with the same --out goes on where it stopped.
+Prints PASS or MISS per target:
 
 - mean regret with a good prior ≤ 5 % after 50 evaluations and ≤ 2 % after 100; with a flat or misleading
   one ≤ 10 % after 100 on every table of 60,000 networks or more;
@@ -29,16 +31,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from common import Row, machine, verdict
+from common import Row, drawn_seed, machine, verdict
+from joblib import Memory
 from rival_searches import RIVALS, Rival
 from search_checks import certificates, certified, collapse, decoding
 from search_joint import joint, shared
@@ -83,7 +86,7 @@ Key = tuple[str, str]
 
 def main() -> int:
     args = parse()
-    first = secrets.randbelow(2**16)
+    first, memory = drawn_seed(args.out), Memory(args.out, verbose=0)
     print(machine())
     print(f"seeds from {first}")
     seeds = range(first, first + args.seeds)
@@ -96,10 +99,10 @@ def main() -> int:
                 f"{path.name}: {len(table.losses):,} networks, dense {table.dense / 1e3:.2f} ms, sums "
                 f"of operators miss by at most {100 * table.margin:.1f} % (p95)"
             )
-            parts = pool.map(searched, [path] * len(seeds), seeds)
+            parts = pool.map(memory.cache(searched), [path] * len(seeds), seeds)
             runs[path.name] = [run for part in parts for run in part]
             show(path.name, table, runs[path.name])
-            rows += more(path, seeds, pool)
+            rows += more(path, seeds, pool, memory)
     results = {name: [vars(run) | {"points": None} for run in some] for name, some in runs.items()}
     sizes = {path.name: len(Table(path).losses) for path in args.tables}
     large = [name for name, size in sizes.items() if size >= LARGE]
@@ -126,11 +129,15 @@ def searched(path: Path, seed: int) -> list[Run]:
     return found
 
 
-def more(path: Path, seeds: Sequence[int], pool: Executor) -> list[Row]:
+def more(path: Path, seeds: Sequence[int], pool: Executor, memory: Memory) -> list[Row]:
     """The certificates, one run for many budgets, and few texts where the table has single ones."""
-    bounds = pool.map(partial(certificates, path, speedups=SPEEDUPS, after=AT), seeds)
-    together = pool.map(partial(joint, path, speedups=SPEEDUPS), seeds)
-    few = pool.map(partial(noisy, path, speedups=SPEEDUPS), seeds)
+
+    def mapped(
+        function: Callable[..., list[list[float]]], **options: Any
+    ) -> Iterator[list[list[float]]]:
+        return pool.map(partial(memory.cache(function), path, speedups=SPEEDUPS, **options), seeds)
+
+    bounds, together, few = mapped(certificates, after=AT), mapped(joint), mapped(noisy)
     judges = (certified, bounds), (shared, together), (floor_kept, few)
     found = [(judge, np.array([row for part in parts for row in part])) for judge, parts in judges]
     return [judge(path.name, rows) for judge, rows in found if len(rows)]
@@ -238,6 +245,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="further tables")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="two seeds")
+    parser.add_argument("--out", type=Path, default=Path("cutonce-search"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     args.seeds = 2 if args.quick else args.seeds
