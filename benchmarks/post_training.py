@@ -216,7 +216,7 @@ class Bench:
         with ExportPool() as pool:
             files = pool.export(requests)
         jobs = [
-            Job(self.target, a, self.workload, exported.path)
+            Job(self.target, a, self.workload, exported.path, reference=a == unique[0])
             for a, exported in zip(unique, files, strict=True)
         ]
         with Store(self.store) as store:

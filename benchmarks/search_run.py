@@ -162,7 +162,7 @@ def compared(together: Any, alone: Sequence[Any]) -> list[Row]:
     )
     return [
         ("evaluations of one run for all", text, bool(times <= TIMES)),
-        ("the optimiser's share of the search", f"{100 * share:.1f} %", share <= SHARE),
+        ("the optimiser's share of the search", f"{100 * share:.1f} %", bool(share <= SHARE)),
     ]
 
 
@@ -187,7 +187,11 @@ def judged(verified: Any) -> list[Row]:
             f"{100 * kept:.0f} % keep their budget",
             kept >= KEPT,
         ),
-        ("share of the budget used", f"{100 * used.mean():.1f} % on average", used.mean() >= USED),
+        (
+            "share of the budget used",
+            f"{100 * used.mean():.1f} % on average",
+            bool(used.mean() >= USED),
+        ),
         ("parity of the exports", f"{len(others)} fail", not others),
     ]
 

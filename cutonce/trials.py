@@ -183,8 +183,11 @@ def run_trials(
 ) -> list[Outcome]:
     """All trials in one interleaved campaign; visits that it has already count."""
     beside = [trial.dense for trial in trials if trial.dense is not None]
-    subjects = [*(trial.subject for trial in trials), *beside]
-    jobs = [Job(s.target, s.encoder.architecture, s.workload, s.exported.path) for s in subjects]
+    subjects = [*((trial.subject, False) for trial in trials), *((dense, True) for dense in beside)]
+    jobs = [
+        Job(s.target, s.encoder.architecture, s.workload, s.exported.path, reference)
+        for s, reference in subjects
+    ]
     measured = run_campaign(
         jobs,
         store=store,

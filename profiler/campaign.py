@@ -5,7 +5,9 @@ touches all configurations alike, and the least visit of many rounds leaves it o
 or the machine's own counters tell to be disturbed are taken again (profiler.gate). One agent process
 per target, one of them active at a time. The visits are split over several starts of the processes,
 since where memory comes to lie differs between starts; files that do not fit into memory at once are
-measured block by block within each start, so that the visits to each are spread over the campaign.
+measured block by block within each start, so that the visits to each are spread over the campaign. A
+reference, whose latency others are a fraction of, is part of every block and of every round: minutes
+apart, a machine differs from itself by more than what is judged.
 """
 
 from __future__ import annotations
@@ -152,6 +154,8 @@ class _Rounds:
             if wanting:
                 break
             self.end()
+        if any(not subject.job.reference for subject in wanting):
+            wanting += [s for s in self._subjects if s.job.reference and not s.wants]
         return wanting
 
     def end(self) -> None:
@@ -195,7 +199,8 @@ def _subjects(
 ) -> list[Subject]:
     unique: dict[Key, Job] = {}
     for job in jobs:
-        unique.setdefault(job.key, job)
+        if job.reference or job.key not in unique:
+            unique[job.key] = job
     subjects = []
     for number, (key, job) in enumerate(unique.items()):
         # The fake device has no slow minutes; its clock does not even tell.
@@ -239,20 +244,25 @@ def _parts(subjects: Sequence[Subject], starts: int, loaded_bytes: int) -> Itera
     for start in range(1, starts + 1):
         for subject in subjects:
             subject.due(start, starts)
-        blocks = list(_blocks([s for s in subjects if s.wants], loaded_bytes))
+        blocks = list(_blocks(subjects, loaded_bytes))
         for block in blocks:
             yield _Part(block, math.ceil(block[0].wanted / starts), 1 / (starts * len(blocks)))
 
 
 def _blocks(subjects: Sequence[Subject], loaded_bytes: int) -> Iterator[list[Subject]]:
+    """Who wants visits, as many at once as can be loaded beside all references."""
+    references = [subject for subject in subjects if subject.job.reference]
+    left = loaded_bytes - sum(subject.job.size_bytes for subject in references)
     block: list[Subject] = []
     size = 0
     for subject in subjects:
+        if subject.job.reference or not subject.wants:
+            continue
         weight = subject.job.size_bytes
-        if block and size + weight > loaded_bytes:
-            yield block
+        if block and size + weight > left:
+            yield references + block
             block, size = [], 0
         block.append(subject)
         size += weight
-    if block:
-        yield block
+    if block or any(subject.wants for subject in references):
+        yield references + block

@@ -21,12 +21,18 @@ Key = tuple[str, str, Workload]
 
 @dataclass(frozen=True)
 class Job:
-    """One exported file to measure; ``path`` is what the target's runtime loads."""
+    """One exported file to measure.
+
+    Attributes:
+        path: what the target's runtime loads.
+        reference: others are judged beside it, so that it is visited as long as any of them is.
+    """
 
     target: Target
     architecture: Architecture
     workload: Workload
     path: Path
+    reference: bool = False
 
     @property
     def key(self) -> Key:

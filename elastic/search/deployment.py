@@ -92,7 +92,7 @@ class Deployment:
         with self.progress(f"exporting {len(requests)} networks") as advance:
             exported = self.pool.export(requests, progress=advance)
         jobs = [
-            Job(target, network.architecture, self.workload, files.path)
+            Job(target, network.architecture, self.workload, files.path, network.is_dense)
             for (target, network), files in zip(unique, exported, strict=True)
         ]
         campaign = f"{self.campaign}/{name}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
+from deploy.architecture import Architecture
 from deploy.encoder import Encoder
 from devices.errors import ArtifactError, BudgetUnreachable, ModelError, UsageError
+from profiler.store import Store
 
 TARGET = "fake:3/fake/fp32"
 
@@ -164,6 +168,21 @@ def test_a_budget_out_of_reach_is_listed_beside_the_others(found: dict[str, Any]
     assert any("fastest reachable" in warning for warning in found["warnings"])
 
 
+def test_the_dense_model_is_visited_as_long_as_what_is_judged_beside_it(
+    found: dict[str, Any], place: Path
+) -> None:
+    dense = Architecture.from_json(found["dense"]["architecture"])
+    with closing(sqlite3.connect(place / "store.sqlite")) as connection:
+        named = "SELECT DISTINCT campaign FROM subject WHERE campaign LIKE 'search/%/round %'"
+        campaigns = [name for (name,) in connection.execute(named)]
+    with Store(place / "store.sqlite") as store:
+        rounds = [store.measurements(campaign=name) for name in campaigns]
+    assert rounds
+    for measured in rounds:
+        visits = {found.architecture: len(found.visits) for found in measured}
+        assert visits[dense] == max(visits.values())
+
+
 def test_predictions_hold_on_what_was_measured(found: dict[str, Any]) -> None:
     [target] = found["targets"].values()
     for row in target["checked"]:
@@ -240,6 +259,7 @@ def test_a_fraction_is_judged_beside_the_dense_model_where_it_is(
     assert fraction == pytest.approx(0.75)
     [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
     assert row["limits"][0]["limit"] == pytest.approx(0.75 * row["dense"]["intrinsic"])
+    assert row["dense"]["visits"] >= row["measured"]["visits"]
     alone = place / "elsewhere" / "artifacts" / "alone"
     shutil.copytree(made["artifact"], alone)
     [row] = cutonce.verify([alone], store=store)["artifacts"]

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby, pairwise
@@ -186,6 +187,27 @@ def test_blocks_bound_what_is_loaded_at_once(jobs: Jobs, store: Store) -> None:
     spans = sorted((m.visits[0].started, m.visits[-1].started) for m in measured)
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(spans))
     assert counts(store) == [2, 2, 2, 2]
+
+
+def test_a_reference_is_visited_beside_every_block(jobs: Jobs, store: Store) -> None:
+    first, *others = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
+    reference, *rest = run_campaign(
+        [replace(first, reference=True), *others],
+        store=store, campaign="c", seed=0, visits=2, least=2, loaded_bytes=1,
+    )  # fmt: skip
+    beside = Counter(visit.process for visit in reference.visits)
+    assert list(beside.values()) == [2, 2, 2]
+    assert [len(measured.visits) for measured in rest] == [2, 2, 2]
+    [same_agent] = {visit.process for visit in rest[0].visits}
+    assert same_agent in beside
+
+
+def test_a_reference_is_visited_as_long_as_others_are(jobs: Jobs, store: Store) -> None:
+    first, other = jobs("fake/fake/fp32@1")
+    asked = [replace(first, reference=True), other]
+    run_campaign(asked[:1], store=store, campaign="c", seed=0, visits=2)
+    reference, judged = run_campaign(asked, store=store, campaign="c", seed=0, visits=2)
+    assert [len(reference.visits), len(judged.visits)] == [4, 2]
 
 
 def test_it_stops_early_where_the_lowest_visits_agree(jobs: Jobs, store: Store) -> None:
