@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,15 @@ def machine() -> str:
 def cutonce(*arguments: str) -> Timed:
     """Run a `cutonce` command with --json in a process of its own."""
     command = [sys.executable, "-m", "cutonce.cli", *arguments, "--json"]
-    started, peak = time.monotonic(), 0.0
+    started = time.monotonic()
     said: list[tuple[str, float]] = []
     with tempfile.TemporaryFile("w+") as answer:
         with subprocess.Popen(command, stdout=answer, stderr=subprocess.PIPE, text=True) as child:
             follower = threading.Thread(target=follow, args=(child.stderr, said), daemon=True)
             follower.start()
+            memory = Memory(child.pid)
             while child.poll() is None:
-                peak = max(peak, memory(child.pid))
+                memory.look()
                 time.sleep(INTERVAL)
             seconds = time.monotonic() - started
             follower.join()
@@ -72,7 +74,7 @@ def cutonce(*arguments: str) -> Timed:
         text = answer.read()
     ends = [moment for _, moment in said[1:]] + [started + seconds]
     phases = [(title, end - began) for (title, began), end in zip(said, ends, strict=True)]
-    return Timed(seconds, peak, child.returncode, json.loads(text) if text else None, phases)
+    return Timed(seconds, memory.peak, child.returncode, json.loads(text) if text else None, phases)
 
 
 def follow(talk: Iterable[str], said: list[tuple[str, float]]) -> None:
@@ -83,18 +85,24 @@ def follow(talk: Iterable[str], said: list[tuple[str, float]]) -> None:
             said.append((line.removesuffix(" …\n"), time.monotonic()))
 
 
-def memory(root: int) -> float:
-    total = 0.0
-    try:
-        tree = [psutil.Process(root), *psutil.Process(root).children(recursive=True)]
-    except psutil.Error:
-        return total
-    for process in tree:
-        try:
-            total += process.memory_full_info().pss
-        except (psutil.Error, AttributeError):
-            continue
-    return total
+class Memory:
+    """The peak of a process tree.
+
+    The proportional set size is only asked for where more than ever is resident: the kernel holds up the
+    processes, which may be measuring, while it counts.
+    """
+
+    def __init__(self, root: int) -> None:
+        self.peak, self._root, self._resident = 0.0, root, 0
+
+    def look(self) -> None:
+        with suppress(psutil.Error):
+            root = psutil.Process(self._root)
+            tree = [root, *root.children(recursive=True)]
+            resident = sum(process.memory_info().rss for process in tree)
+            if resident > self._resident:
+                self.peak = max(self.peak, sum(p.memory_full_info().pss for p in tree))
+                self._resident = resident
 
 
 def verdict(rows: Sequence[Row], path: Path | None, **more: Any) -> int:
