@@ -53,7 +53,7 @@ def test_kl_of_a_chain_is_that_of_its_extraction(elastic, space, texts, batches)
     choice = space.sample(np.random.default_rng(0))
     small = elastic.extract(space.chain(choice))
     expected = _mean_kl(elastic, small, batches)
-    assert Divergence(elastic, texts)(space.chain(choice)) == pytest.approx(expected, abs=1e-6)
+    assert Divergence(elastic, texts)(space.chain(choice)) == pytest.approx(expected, 1e-6, 1e-6)
     assert Divergence(elastic, texts)(space.chain(space.dense)) == pytest.approx(0, abs=1e-12)
 
 
@@ -66,7 +66,7 @@ def test_what_is_shared_with_the_dense_encoder_may_be_kept_or_not(
         choice = [int(place >= cut) for place in range(len(space.choices))]
         chain = space.chain(choice)
         expected = _mean_kl(elastic, elastic.extract(chain), batches)
-        assert apart(chain) == pytest.approx(expected, abs=1e-6)
+        assert apart(chain) == pytest.approx(expected, 1e-6, 1e-6)
         each = np.concatenate([_kl(elastic, elastic.extract(chain), batch) for batch in batches])
         first = each[np.argsort(np.concatenate(texts.places))][: texts.count(2)]
         assert apart(chain, 2) == pytest.approx(first @ texts.weights(len(first)), rel=1e-6)
