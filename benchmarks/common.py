@@ -64,7 +64,7 @@ def cutonce(*arguments: str) -> Timed:
         with subprocess.Popen(command, stdout=answer, stderr=subprocess.PIPE, text=True) as child:
             follower = threading.Thread(target=follow, args=(child.stderr, said), daemon=True)
             follower.start()
-            memory = Memory(child.pid)
+            memory = PeakMemory(child.pid)
             while child.poll() is None:
                 memory.look()
                 time.sleep(INTERVAL)
@@ -85,8 +85,8 @@ def follow(talk: Iterable[str], said: list[tuple[str, float]]) -> None:
             said.append((line.removesuffix(" …\n"), time.monotonic()))
 
 
-class Memory:
-    """The peak of a process tree.
+class PeakMemory:
+    """Of a process tree, in bytes.
 
     The proportional set size is only asked for where more than ever is resident: the kernel holds up the
     processes, which may be measuring, while it counts.
@@ -110,6 +110,6 @@ def verdict(rows: Sequence[Row], path: Path | None, **more: Any) -> int:
     for name, value, met in rows:
         print(f"{'PASS' if met else 'MISS'}  {name}: {value}", flush=True)
     if path:
-        found = [{"target": name, "value": value, "met": met} for name, value, met in rows]
+        found = [{"target": name, "value": value, "met": bool(met)} for name, value, met in rows]
         path.write_text(json.dumps({"targets": found, **more}, indent=1))
     return 0 if all(met for _, _, met in rows) else 3

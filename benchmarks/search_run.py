@@ -161,8 +161,8 @@ def compared(together: Any, alone: Sequence[Any]) -> list[Row]:
         f"{seconds[0]:.0f} s against {seconds[1]:.0f} s for {len(alone)} runs"
     )
     return [
-        ("evaluations of one run for all", text, bool(times <= TIMES)),
-        ("the optimiser's share of the search", f"{100 * share:.1f} %", bool(share <= SHARE)),
+        ("evaluations of one run for all", text, times <= TIMES),
+        ("the optimiser's share of the search", f"{100 * share:.1f} %", share <= SHARE),
     ]
 
 
@@ -187,11 +187,7 @@ def judged(verified: Any) -> list[Row]:
             f"{100 * kept:.0f} % keep their budget",
             kept >= KEPT,
         ),
-        (
-            "share of the budget used",
-            f"{100 * used.mean():.1f} % on average",
-            bool(used.mean() >= USED),
-        ),
+        ("share of the budget used", f"{100 * used.mean():.1f} % on average", used.mean() >= USED),
         ("parity of the exports", f"{len(others)} fail", not others),
     ]
 
