@@ -16,6 +16,8 @@ from cutonce.cli import main
 from deploy.architecture import Architecture
 from deploy.encoder import Encoder
 from devices.errors import ArtifactError, BudgetUnreachable, ModelError, UsageError
+from devices.target import Target
+from elastic.space import size_of
 from profiler.store import Store
 
 TARGET = "fake:3/fake/fp32"
@@ -128,11 +130,13 @@ def test_widths_step_by_the_tile_and_keep_their_steps(
     from elastic.families import load
 
     dense = load(model).encoder.architecture
-    tiles = {"one": 8, "other": 16, "unknown": None}
+    names = ("fake:1/fake/fp32", "fake:2/fake/fp32", "fake:3/fake/fp32")
+    tiles = dict(zip(map(Target.parse, names), (8, 16, None), strict=True))
     monkeypatch.setattr(supernets, "stored_tile", lambda _store, target: tiles[target])
-    step = supernets.width_step(None, tiles)  # type: ignore[arg-type]
+    with Store(tmp_path / "store.sqlite") as store:
+        step = supernets.width_step(store, tiles)
     space = supernets.make_space(tmp_path, dense, step)
-    widths = [op.width for op in space.choices[1] if op is not None]  # type: ignore[union-attr]
+    widths = [size_of(operator) for operator in space.choices[1]]
     assert all(width % 16 == 0 for width in widths)
     assert any(width % 32 for width in widths)
     assert supernets.make_space(tmp_path, dense, 64) == space
