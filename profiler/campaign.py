@@ -155,7 +155,7 @@ class _Rounds:
                 break
             self.end()
         if any(not subject.job.reference for subject in wanting):
-            wanting += [s for s in self._subjects if s.job.reference and not s.wants]
+            wanting += [s for s in self._subjects if s.job.reference and not (s.wants or s.failed)]
         return wanting
 
     def end(self) -> None:
