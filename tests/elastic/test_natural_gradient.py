@@ -59,7 +59,7 @@ def test_draws_given_losses_go_through_them_and_spread_elsewhere() -> None:
     features = (rng.random((12, 5)) < 0.5).astype(float)
     features[:, 0] = 1.0
     truth = Draw(rng.exponential(size=5), 0.2 * np.ones((5, 5)))
-    belief = Belief(np.ones(5), np.ones(5), 0.1, 1e-3)
+    belief = Belief(np.ones(5), np.ones(5), 0.1, np.ones(5), 1e-3)
     told, rest = features[:8], features[8:]
     posterior = Posterior(belief, told, truth(told))
     draws = [posterior.draw(rng) for _ in range(200)]
@@ -71,12 +71,24 @@ def test_draws_given_losses_go_through_them_and_spread_elsewhere() -> None:
 def test_draws_have_the_covariance_of_the_prior() -> None:
     rng = np.random.default_rng(1)
     features = (rng.random((4, 6)) < 0.6).astype(float)
-    variance = rng.exponential(size=6)
-    belief = Belief(np.zeros(6), variance, 0.3, 0.1)
+    spread, width = rng.exponential(size=(2, 6))
+    belief = Belief(np.zeros(6), spread, 0.3, width, 0.1)
     posterior = Posterior(belief, np.zeros((0, 6)), np.zeros(0))
     found = np.cov(np.array([posterior.draw(rng)(features) for _ in range(20_000)]).T)
-    alike = (features * variance) @ features.T
-    assert found == pytest.approx(alike + 0.3 * alike**2, abs=0.1 * found.max())
+    sums, pairs = ((features * scale) @ features.T for scale in (np.square(spread), width))
+    assert found == pytest.approx(sums + 0.3 * pairs**2, abs=0.1 * found.max())
+
+
+def test_squares_of_coefficients_are_those_of_draws() -> None:
+    rng = np.random.default_rng(4)
+    features = (rng.random((5, 4)) < 0.6).astype(float)
+    features[:, 3] = 0.0  # nothing is told of it
+    mean = np.arange(1.0, 5.0)
+    belief = Belief(mean, mean / 2, 0.1, mean, 0.1)
+    posterior = Posterior(belief, features, np.arange(2.0, 7.0))
+    draws = np.array([posterior.draw(rng).linear for _ in range(20_000)])
+    assert posterior.squares() == pytest.approx(np.square(draws).mean(0), rel=0.05)
+    assert posterior.squares()[3] == pytest.approx(4.0**2 * 1.25)
 
 
 def test_the_evidence_prefers_the_prior_that_made_the_losses() -> None:
@@ -84,7 +96,7 @@ def test_the_evidence_prefers_the_prior_that_made_the_losses() -> None:
     features = (rng.random((30, 8)) < 0.5).astype(float)
     mean = rng.exponential(size=8)
     losses = features @ mean + 0.1
-    right, wrong = (Belief(m, 0.1 * m**2, 0.0, 0.03) for m in (mean, mean[::-1]))
+    right, wrong = (Belief(m, 0.3 * m, 0.0, m, 0.03) for m in (mean, mean[::-1]))
     one, other = (Posterior(belief, features, losses).evidence for belief in (right, wrong))
     assert one > other
 
@@ -190,3 +202,13 @@ def test_a_turn_of_which_nothing_is_left_is_passed_over() -> None:
         asked.append(choice)
         strategy.tell(choice, loss(choice))
     assert sorted(asked) == [(2,), (3,)]
+
+
+def test_a_flat_prior_learns_which_cuts_are_harmless() -> None:
+    cost = np.array([1e-4, 0.3, 1e-4, 0.1, 1e-4, 0.2])
+    strategy = NaturalGradient([np.array([0.0, 1.0])] * 6, seed=0)
+    told = list(itertools.product(range(2), repeat=6))
+    for choice in np.random.default_rng(5).permutation(told)[:24].tolist():
+        strategy.tell(tuple(choice), float(np.square(np.sqrt(cost) @ choice)) + 1e-3)
+    learned = strategy._belief((0.0, 0.8, 1.0, 0.03), learned=True).mean
+    assert learned[::2].max() < 0.3 * learned[1::2].min(), learned

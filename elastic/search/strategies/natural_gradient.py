@@ -11,16 +11,23 @@ regression of every loss told so far; with Gaussian priors it is the posterior (
 rule, Khan & Rue 2021, arXiv 2107.04562). To draw from q is to draw f from that and to minimise it under
 the budget (Thompson 1933). φ and the loss know of no device: one posterior serves all budgets.
 
-Priors: c ~ N(m, D), where m is what single cuts cost, and B such that φᵀBφ has covariance κ (φᵀDφ')²:
+Priors: c ~ N(m, t²M²), where m is what single cuts cost and M = diag(m), and B such that
 
-    Cov(f(x), f(x')) = k + κ k²,  k = φ(x)ᵀDφ(x'),                                          (2)
+    Cov(f(x), f(x')) = t² φ(x)ᵀM²φ(x') + κ (φ(x)ᵀWφ(x'))²,                                  (2)
 
-with a noise of s·y·exp(d/4) on a loss y that lies d standard deviations above the least: small losses
-decide, and no sum holds far from them. How m is flattened, how far it is trusted (D), κ and s is what the
-evidence tells (MacKay 1992), again after every few losses. A posterior draw is a prior draw corrected by
+where W = M, a pair being as wide as the root of what its cuts cost, as in the squared norm of a sum; with
+a noise of s·y·exp(d/4) on a loss y that lies d standard deviations above the least: small losses decide,
+and no sum holds far from them. How m is flattened, how far it is trusted (t), κ and s is what the
+evidence tells (MacKay 1992), again after every few losses. Costs span orders of magnitude and single cuts
+may tell little, so m is then learned too, a few times over: towards what the losses tell of every
+coefficient, by the step of expectation maximisation for its scale,
+
+    m ← m₀^(1−ρ) (E[c² | y] / (1 + t²))^(ρ/2),                                              (3)
+
+which leaves a coefficient where nothing was told of it. A posterior draw is a prior draw corrected by
 what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09309):
 
-    c + DΦᵀα,  B + κ DΦᵀ diag(α) ΦD,  α = (K + N)⁻¹ (y − f(X) − ε).                         (3)
+    c + t²M²Φᵀα,  B + κ WΦᵀ diag(α) ΦW,  α = (K + N)⁻¹ (y − f(X) − ε).                      (4)
 """
 
 from __future__ import annotations
@@ -45,7 +52,11 @@ PAIRS = (0.0, 0.3, 1.0)  # standard deviation of what pairs add, over that of a 
 NOISE = (0.03, 0.1)  # of a loss, relative
 FIRST = (0.0, 0.3, 0.3, 0.03)  # of these, until so much was told that the evidence says anything
 ENOUGH = 8  # losses from which the evidence is asked, and nearness to the least counts
-AGAIN = 5  # losses after which it is asked again
+AGAIN, SELDOM = (
+    5,
+    10,
+)  # losses after which it is asked again: of those told, at least one in so many
+LEARNED, TOWARDS = 6, 0.8  # times that (3) is taken, and its ρ
 POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
 FAREST = 20.0  # standard deviations, so that no loss is without any weight
 GLOBAL = 0.5  # share of draws that are minimised over all choices
@@ -60,13 +71,19 @@ TRIED = 400  # draws at most, to find these
 BLOCK = 64  # neighbours that are checked against a budget at once
 
 
+Hyper = tuple[float, float, float, float]
+"""FLATNESS, TRUST, PAIRS and NOISE."""
+
+
 @dataclass(frozen=True, eq=False)
 class Belief:
-    """The prior: mean [p] and variance [p] of c, κ of (2), and the relative noise of a loss."""
+    """The prior: mean and spread (a standard deviation) of c [p], κ and the diagonal of W [p] of (2), and
+    the relative noise of a loss."""
 
     mean: Array
-    variance: Array
+    spread: Array
     pairs: float
+    width: Array
     noise: float
 
 
@@ -102,9 +119,9 @@ class Posterior:
             far = (losses - losses.min()) / max(LEAST, float(losses.std()))
         floor = SMALLEST * losses.mean() if len(losses) else 0.0
         self._noise = belief.noise * np.maximum(losses, floor) * np.exp(np.minimum(far, FAREST) / 4)
-        self._gain = features * belief.variance
-        alike = self._gain @ features.T
-        covariance = alike + belief.pairs * np.square(alike) + np.diag(np.square(self._noise))
+        self._gain, self._paired = features * np.square(belief.spread), features * belief.width
+        covariance = self._gain @ features.T + np.diag(np.square(self._noise))
+        covariance += belief.pairs * np.square(self._paired @ features.T)
         self._root = np.linalg.cholesky(covariance) if len(losses) else covariance
 
     @property
@@ -119,22 +136,29 @@ class Posterior:
         mean = self._belief.mean
         return self._given(Draw(mean, np.zeros((len(mean), len(mean)))), np.zeros_like(self._noise))
 
+    def squares(self) -> Array:
+        """E[c² | losses] [p]."""
+        known = solve_triangular(self._root, self._gain, lower=True)
+        variance = np.square(self._belief.spread) - np.square(known).sum(0)
+        found: Array = np.square(self.mean().linear) + np.maximum(variance, 0.0)
+        return found
+
     def draw(self, rng: np.random.Generator) -> Draw:
         """A function of the posterior."""
-        belief, spread = self._belief, np.sqrt(self._belief.variance)
-        linear = belief.mean + spread * rng.standard_normal(len(spread))
-        square = rng.standard_normal((len(spread), len(spread)))
-        products = math.sqrt(belief.pairs) * np.outer(spread, spread) * (square + square.T) / 2
+        belief, roots = self._belief, np.sqrt(self._belief.width)
+        linear = belief.mean + belief.spread * rng.standard_normal(len(roots))
+        square = rng.standard_normal((len(roots), len(roots)))
+        products = math.sqrt(belief.pairs) * np.outer(roots, roots) * (square + square.T) / 2
         return self._given(
             Draw(linear, products), self._noise * rng.standard_normal(len(self._noise))
         )
 
     def _given(self, prior: Draw, noise: Array) -> Draw:
-        """``prior`` corrected by what it misses of the losses, by (3)."""
+        """``prior`` corrected by what it misses of the losses, by (4)."""
         if not len(self._losses):
             return prior
         weights = cho_solve((self._root, True), self._losses - prior(self._features) - noise)
-        more = self._belief.pairs * (self._gain.T * weights) @ self._gain
+        more = self._belief.pairs * (self._paired.T * weights) @ self._paired
         return Draw(prior.linear + self._gain.T @ weights, prior.products + more)
 
 
@@ -142,8 +166,9 @@ class Posterior:
 class Certificate:
     """What could still be gained under a budget, as far as the posterior knows.
 
-    It assumes that the loss is a function (1) of the prior that the evidence chose, nowhere below 0, and
-    that the search over its draws finds their least; it says nothing of texts that were not looked at.
+    It assumes that the loss is a function (1) of the prior that the evidence chose (without (3)), nowhere
+    below 0, and that the search over its draws finds their least; it says nothing of texts that were not
+    looked at.
 
     Attributes:
         loss: the least that was told. bound: no choice has a smaller loss than this, with a probability
@@ -239,7 +264,9 @@ class NaturalGradient(Strategy):
         if not incumbents:
             return None
         best = self._losses[incumbents[0]]
-        posterior = self._posterior()
+        # A prior that was learned from the losses is surer of the rest than these warrant.
+        belief = self._belief(self._evident(learned=False), learned=False)
+        posterior = Posterior(belief, *self._told())
         draws = (posterior.draw(self._rng) for _ in range(TRIED))
         every = (self._least(draw, budget, incumbents[0]) for draw in draws)
         # No loss is below 0, so that a draw that is cannot be the loss.
@@ -323,30 +350,49 @@ class NaturalGradient(Strategy):
         return changes, gains
 
     def _posterior(self) -> Posterior:
-        known = self._known()
-        features = self._features(known)
-        losses = np.maximum([self._losses[choice] for choice in known], LEAST)
-        if len(known) >= self._asked + AGAIN:
-            hypers = product(FLATNESS, TRUST, PAIRS, NOISE)
-            self._hyper = max(
-                hypers,
-                key=lambda some: (
-                    Posterior(self._belief(some, features, losses), features, losses).evidence
-                ),
-            )
-            self._asked = len(known)
-        return Posterior(self._belief(self._hyper, features, losses), features, losses)
+        features, losses = self._told()
+        if len(losses) >= self._asked + max(AGAIN, self._asked // SELDOM):
+            self._hyper, self._asked = self._evident(learned=True), len(losses)
+        return Posterior(self._belief(self._hyper, learned=True), features, losses)
 
-    def _belief(self, hyper: Sequence[float], features: Array, losses: Array) -> Belief:
-        flatness, trust, pairs, noise = hyper
+    def _evident(self, *, learned: bool) -> Hyper:
+        """What the losses are most probable with."""
+        features, losses = self._told()
+
+        def evidence(hyper: Hyper) -> float:
+            return Posterior(self._belief(hyper, learned=learned), features, losses).evidence
+
+        return max(product(FLATNESS, TRUST, PAIRS, NOISE), key=evidence)
+
+    def _told(self) -> tuple[Array, Array]:
+        """Features [n, p] and losses [n] of all that was told."""
+        known = self._known()
+        losses = np.maximum([self._losses[choice] for choice in known], LEAST)
+        return self._features(known), losses
+
+    def _belief(self, hyper: Hyper, *, learned: bool) -> Belief:
+        """With W = M and what the losses tell of m by (3), or with neither: then W is the sum's."""
+        (flatness, trust, pairs, noise), (features, losses) = hyper, self._told()
         errors = np.concatenate([row[1:] for row in self._errors])
         mean: Array = errors ** (1 - flatness) * errors.mean() ** flatness
-        if len(losses):  # one factor for all: of least relative error
-            relative = features @ mean / losses
-            mean = mean * max(LEAST, relative.sum() / max(LEAST, relative @ relative))
-        variance = np.square(trust * mean)
-        usual = float((features @ variance).mean()) if len(losses) else 1.0
-        return Belief(mean, variance, pairs**2 / max(LEAST**2, usual), noise)
+
+        def belief(mean: Array) -> Belief:
+            width = mean if learned else np.square(trust * mean)
+            kappa = (
+                pairs**2 * _usual(features, np.square(trust * mean)) / _usual(features, width) ** 2
+            )
+            return Belief(mean, trust * mean, kappa, width, noise)
+
+        if not len(losses):
+            return belief(mean)
+        # One factor for all, as large losses over their sums as small ones: these span magnitudes.
+        mean = mean * np.exp(np.log(losses / np.maximum(features @ mean, LEAST)).mean())
+        found = belief(mean)
+        for _ in range(LEARNED if learned else 0):
+            squares = Posterior(found, features, losses).squares() / (1 + trust**2)
+            told = np.maximum(squares, LEAST**2)
+            found = belief(mean ** (1 - TOWARDS) * told ** (TOWARDS / 2))
+        return found
 
     def _features(self, choices: Sequence[Sequence[int]] | Array) -> Array:
         """φ [n, p]."""
@@ -360,3 +406,8 @@ class NaturalGradient(Strategy):
         """Coefficients [p] as errors per position, with the dense choice's; what is cut never helps."""
         parts = np.split(np.maximum(coefficients, 0.0), self._ends[1:-1])
         return [np.append(0.0, part) for part in parts]
+
+
+def _usual(features: Array, widths: Array) -> float:
+    """Sum over the cuts of a choice, as it is for those that were told."""
+    return max(LEAST, float((features @ widths).mean())) if len(features) else 1.0
