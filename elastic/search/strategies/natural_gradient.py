@@ -52,15 +52,12 @@ PAIRS = (0.0, 0.3, 1.0)  # standard deviation of what pairs add, over that of a 
 NOISE = (0.03, 0.1)  # of a loss, relative
 FIRST = (0.0, 0.3, 0.3, 0.03)  # of these, until so much was told that the evidence says anything
 ENOUGH = 8  # losses from which the evidence is asked, and nearness to the least counts
-AGAIN, SELDOM = (
-    5,
-    10,
-)  # losses after which it is asked again: of those told, at least one in so many
+AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
 LEARNED, TOWARDS = 6, 0.8  # times that (3) is taken, and its ρ
 POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
 FAREST = 20.0  # standard deviations, so that no loss is without any weight
 GLOBAL = 0.5  # share of draws that are minimised over all choices
-STALE = 25  # losses without a better one, after which draws are widened
+STALE = 12  # losses without a better one, after which draws are widened
 WIDER, WIDEST = 1.35, 8  # by what, and how often at most, until their least is not a told one
 DECODED = 30  # best under the sum, of which the pairs choose one
 LOOKED_AT = 300  # choices at most, to find those that were not told
@@ -356,13 +353,17 @@ class NaturalGradient(Strategy):
         return Posterior(self._belief(self._hyper, learned=True), features, losses)
 
     def _evident(self, *, learned: bool) -> Hyper:
-        """What the losses are most probable with."""
+        """What the losses are most probable with, one changed at a time from what was before."""
         features, losses = self._told()
 
         def evidence(hyper: Hyper) -> float:
             return Posterior(self._belief(hyper, learned=learned), features, losses).evidence
 
-        return max(product(FLATNESS, TRUST, PAIRS, NOISE), key=evidence)
+        found = self._hyper
+        for place, values in enumerate((FLATNESS, TRUST, PAIRS, NOISE)):
+            some = [(*found[:place], value, *found[place + 1 :]) for value in values]
+            found = max(some, key=evidence)
+        return found
 
     def _told(self) -> tuple[Array, Array]:
         """Features [n, p] and losses [n] of all that was told."""
