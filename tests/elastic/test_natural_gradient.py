@@ -3,7 +3,13 @@ import itertools
 import numpy as np
 import pytest
 
-from elastic.search.strategies.natural_gradient import Belief, Draw, NaturalGradient, Posterior
+from elastic.search.strategies.natural_gradient import (
+    Belief,
+    Draw,
+    Hyperparameters,
+    NaturalGradient,
+    Posterior,
+)
 
 LEVELS = 4
 
@@ -210,5 +216,5 @@ def test_a_flat_prior_learns_which_cuts_are_harmless() -> None:
     told = list(itertools.product(range(2), repeat=6))
     for choice in np.random.default_rng(5).permutation(told)[:24].tolist():
         strategy.tell(tuple(choice), float(np.square(np.sqrt(cost) @ choice)) + 1e-3)
-    learned = strategy._belief((0.0, 0.8, 1.0, 0.03), learned=True).mean
+    learned = strategy._belief(Hyperparameters(0.0, 0.8, 1.0, 0.03), learned=True).mean
     assert learned[::2].max() < 0.3 * learned[1::2].min(), learned

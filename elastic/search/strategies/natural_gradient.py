@@ -35,8 +35,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
@@ -46,11 +46,6 @@ from elastic.search.knapsack import Array, Errors
 from elastic.search.strategies.strategy import LEAST, Strategy
 from elastic.space import Choice
 
-FLATNESS = (0.0, 0.5, 1.0)  # of the prior mean: of logarithms towards their mean
-TRUST = (0.3, 0.8, 2.0)  # standard deviation of a coefficient over its prior mean
-PAIRS = (0.0, 0.3, 1.0)  # standard deviation of what pairs add, over that of a usual sum
-NOISE = (0.03, 0.1)  # of a loss, relative
-FIRST = (0.0, 0.3, 0.3, 0.03)  # of these, until so much was told that the evidence says anything
 ENOUGH = 8  # losses from which the evidence is asked, and nearness to the least counts
 AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
 LEARNED, TOWARDS = 6, 0.8  # times that (3) is taken, and its ρ
@@ -68,8 +63,28 @@ TRIED = 400  # draws at most, to find these
 BLOCK = 64  # neighbours that are checked against a budget at once
 
 
-Hyper = tuple[float, float, float, float]
-"""FLATNESS, TRUST, PAIRS and NOISE."""
+class Hyperparameters(NamedTuple):
+    """What the evidence chooses; these until so much was told that it says anything.
+
+    Attributes:
+        flatness: of the prior mean: of logarithms towards their mean.
+        trust: standard deviation of a coefficient over its prior mean.
+        pairs: standard deviation of what pairs add, over that of a usual sum.
+        noise: of a loss, relative.
+    """
+
+    flatness: float = 0.0
+    trust: float = 0.3
+    pairs: float = 0.3
+    noise: float = 0.03
+
+
+GRID = {
+    "flatness": (0.0, 0.5, 1.0),
+    "trust": (0.3, 0.8, 2.0),
+    "pairs": (0.0, 0.3, 1.0),
+    "noise": (0.03, 0.1),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +202,7 @@ class NaturalGradient(Strategy):
     def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
         super().__init__(errors, budgets, seed=seed)
         self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
-        self._hyper, self._asked = FIRST, ENOUGH - AGAIN
+        self._hyper, self._asked = Hyperparameters(), ENOUGH - AGAIN
         self._decoded: dict[int, list[Choice]] = {}
 
     def ask(self, budget: int = 0) -> Choice | None:
@@ -281,7 +296,7 @@ class NaturalGradient(Strategy):
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
-        self._hyper, self._asked = tuple(state["hyper"]), state["asked"]
+        self._hyper, self._asked = Hyperparameters(*state["hyper"]), state["asked"]
 
     def _first_untold(self, budgets: Sequence[int]) -> Choice | None:
         """Of what the prior decodes to, as long as less is told than the posterior can rest on."""
@@ -352,17 +367,16 @@ class NaturalGradient(Strategy):
             self._hyper, self._asked = self._evident(learned=True), len(losses)
         return Posterior(self._belief(self._hyper, learned=True), features, losses)
 
-    def _evident(self, *, learned: bool) -> Hyper:
+    def _evident(self, *, learned: bool) -> Hyperparameters:
         """What the losses are most probable with, one changed at a time from what was before."""
         features, losses = self._told()
 
-        def evidence(hyper: Hyper) -> float:
+        def evidence(hyper: Hyperparameters) -> float:
             return Posterior(self._belief(hyper, learned=learned), features, losses).evidence
 
         found = self._hyper
-        for place, values in enumerate((FLATNESS, TRUST, PAIRS, NOISE)):
-            some = [(*found[:place], value, *found[place + 1 :]) for value in values]
-            found = max(some, key=evidence)
+        for name, values in GRID.items():
+            found = max((found._replace(**{name: value}) for value in values), key=evidence)
         return found
 
     def _told(self) -> tuple[Array, Array]:
@@ -371,7 +385,7 @@ class NaturalGradient(Strategy):
         losses = np.maximum([self._losses[choice] for choice in known], LEAST)
         return self._features(known), losses
 
-    def _belief(self, hyper: Hyper, *, learned: bool) -> Belief:
+    def _belief(self, hyper: Hyperparameters, *, learned: bool) -> Belief:
         """With W = M and what the losses tell of m by (3), or with neither: then W is the sum's."""
         (flatness, trust, pairs, noise), (features, losses) = hyper, self._told()
         errors = np.concatenate([row[1:] for row in self._errors])
