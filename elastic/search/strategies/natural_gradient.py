@@ -35,6 +35,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -115,9 +116,7 @@ class Draw:
 
     def __call__(self, features: Array) -> Array:
         """[n, p] -> [n]."""
-        found: Array = features @ self.linear + np.einsum(
-            "ni,ij,nj->n", features, self.products, features, optimize=True
-        )
+        found: Array = features @ self.linear + (features @ self.products * features).sum(1)
         return found
 
 
@@ -132,15 +131,16 @@ class Posterior:
         floor = SMALLEST * losses.mean() if len(losses) else 0.0
         self._noise = belief.noise * np.maximum(losses, floor) * np.exp(np.minimum(far, FAREST) / 4)
         self._gain, self._paired = features * np.square(belief.spread), features * belief.width
-        covariance = self._gain @ features.T + np.diag(np.square(self._noise))
-        covariance += belief.pairs * np.square(self._paired @ features.T)
+        covariance = belief.pairs * np.square(self._paired @ features.T)
+        covariance += self._gain @ features.T
+        np.einsum("ii->i", covariance)[:] += np.square(self._noise)
         self._root = np.linalg.cholesky(covariance) if len(losses) else covariance
 
     @property
     def evidence(self) -> float:
         """Logarithm of the probability of the losses, but for a constant."""
         missed = self._losses - self._features @ self._belief.mean
-        apart = solve_triangular(self._root, missed, lower=True)
+        apart = solve_triangular(self._root, missed, lower=True, check_finite=False)
         return float(-0.5 * apart @ apart - np.log(np.diag(self._root)).sum())
 
     def mean(self) -> Draw:
@@ -150,9 +150,12 @@ class Posterior:
 
     def squares(self) -> Array:
         """E[c² | losses] [p]."""
-        known = solve_triangular(self._root, self._gain, lower=True)
-        variance = np.square(self._belief.spread) - np.square(known).sum(0)
-        found: Array = np.square(self.mean().linear) + np.maximum(variance, 0.0)
+        belief, missed = self._belief, self._losses - self._features @ self._belief.mean
+        both = np.column_stack([self._gain, missed])
+        both = solve_triangular(self._root, both, lower=True, check_finite=False)
+        gain, apart = both[:, :-1], both[:, -1]
+        variance = np.square(belief.spread) - np.square(gain).sum(0)
+        found: Array = np.square(belief.mean + apart @ gain) + np.maximum(variance, 0.0)
         return found
 
     def draw(self, rng: np.random.Generator) -> Draw:
@@ -258,9 +261,11 @@ class NaturalGradient(Strategy):
         """The least of the draw; where nothing better was found for long, of a wider one if its least is
         known: the posterior may be too sure of what it was not told."""
         found = self._anywhere(draw, budget)
-        for power in range(1, WIDEST + 1) if self._is_stale(budget) else ():
-            told = self.best(budget, len(self._losses))
-            if found is None or min(draw(self._features(told))) > draw(self._features([found]))[0]:
+        if not self._is_stale(budget):
+            return found
+        told = self._features(self.best(budget, len(self._losses)))
+        for power in range(1, WIDEST + 1):
+            if found is None or min(draw(told)) > draw(self._features([found]))[0]:
                 break
             draw = posterior.draw(self._rng).widened(posterior.mean(), WIDER**power)
             found = self._anywhere(draw, budget)
@@ -371,6 +376,7 @@ class NaturalGradient(Strategy):
         """What the losses are most probable with, one changed at a time from what was before."""
         features, losses = self._told()
 
+        @cache
         def evidence(hyper: Hyperparameters) -> float:
             return Posterior(self._belief(hyper, learned=learned), features, losses).evidence
 
