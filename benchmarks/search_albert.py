@@ -1,6 +1,7 @@
 """Searches of a real 12-layer encoder, against the best network that any of them found.
 
-    python benchmarks/search_albert.py --data DIR [--seeds 3] [--evaluations 100] [--quick] [--json FILE]
+    python benchmarks/search_albert.py --data DIR [--seeds 3] [--evaluations 100] [--quick]
+                                      [--out DIR] [--json FILE]
 
 DIR (or CUTONCE_DATA) holds model_rxnmapper_albert, a pre-trained ALBERT for reactions. Loss: KL to the
 dense model of the masked tokens of 64 reactions, every sub-layer refitted. Latency: multiply-adds, as a
@@ -12,13 +13,15 @@ optimiser itself takes of a search. Prints PASS or MISS per target:
 
 - the natural gradient needs at most a third of the evaluations of the best rival;
 - it takes at most 5 % of the time of its search.
+
+Interrupted, the same call with the same --out goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -26,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Row, machine, verdict
+from common import Row, drawn_seed, machine, verdict
 from dense_models import prepare
 from post_training_cost import multiply_adds
 from rival_searches import RIVALS
@@ -60,16 +63,20 @@ class World(Feasible):
 
 
 class Losses:
-    """Divergences, each computed once; the seconds that they took."""
+    """Divergences, each computed once and kept in a file; the seconds that they took."""
 
-    def __init__(self, dense: Encoder, task: Task, seed: int) -> None:
+    def __init__(self, dense: Encoder, task: Task, seed: int, path: Path) -> None:
         batches = task.batches("train", limit=CALIBRATION)
         texts = Texts(dense, task.batches("search", limit=TEXTS), seed=seed)
         self.space = SearchSpace.around(dense.architecture)
         elastic, database = eliminated(dense, batches, seed=seed)
         self.errors: Errors = module_errors(elastic, self.space, texts, database)
         self._apart = Divergence(elastic, texts, database)
-        self._known: dict[Choice, float] = {}
+        self._path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self._known: dict[Choice, float] = {
+            tuple(choice): loss for choice, loss in map(json.loads, lines)
+        }
         self.seconds = 0.0
 
     def forget(self) -> None:
@@ -80,17 +87,19 @@ class Losses:
         began = time.monotonic()
         if choice not in self._known:
             self._known[choice] = self._apart(self.space.chain(choice))
+            with self._path.open("a") as file:
+                print(json.dumps([choice, self._known[choice]]), file=file)
         self.seconds += time.monotonic() - began
         return self._known[choice]
 
 
 def main() -> int:
     args = parse()
-    first = secrets.randbelow(2**16)
+    first = drawn_seed(args.out)
     print(machine())
     print(f"seeds from {first}")
     dense, task, _ = prepare("albert", args.data, Path(), first, False)
-    losses = Losses(dense, task, first)
+    losses = Losses(dense, task, first, args.out / "losses.jsonl")
     table = multiply_adds(losses.space)
     whole = table.predict(losses.space.dense)[1]
     results: dict[str, Any] = {}
@@ -176,6 +185,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=100)
     parser.add_argument("--quick", action="store_true", help="one seed, 30 evaluations")
+    parser.add_argument("--out", type=Path, default=Path("cutonce-search-albert"))
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.quick:
