@@ -133,7 +133,7 @@ class Posterior:
         self._gain, self._paired = features * np.square(belief.spread), features * belief.width
         covariance = belief.pairs * np.square(self._paired @ features.T)
         covariance += self._gain @ features.T
-        np.einsum("ii->i", covariance)[:] += np.square(self._noise)
+        covariance[np.diag_indices_from(covariance)] += np.square(self._noise)
         self._root = np.linalg.cholesky(covariance) if len(losses) else covariance
 
     @property
@@ -181,9 +181,9 @@ class Posterior:
 class Certificate:
     """What could still be gained under a budget, as far as the posterior knows.
 
-    It assumes that the loss is a function (1) of the prior that the evidence chose (without (3)), nowhere
-    below 0, and that the search over its draws finds their least; it says nothing of texts that were not
-    looked at.
+    It assumes that the loss is a function (1) of the prior that the evidence chose, without (3) and with
+    W = t²M², nowhere below 0, and that the search over its draws finds their least; it says nothing of
+    texts that were not looked at.
 
     Attributes:
         loss: the least that was told. bound: no choice has a smaller loss than this, with a probability
