@@ -42,9 +42,9 @@ def parity(subject: Subject, task: Task | None) -> ParityReport:
     return check_parity(subject.encoder, device, subject.target, subject.exported, batches=batches)
 
 
-def metrics(subject: Subject, task: Task) -> dict[str, float]:
-    """The task's metrics on the report split, answered by the exported file in a fresh process."""
-    batches = task.batches("report")
+def metrics(subject: Subject, task: Task, split: str = "report") -> dict[str, float]:
+    """The task's metrics on one split, answered by the exported file in a fresh process."""
+    batches = task.batches(split)
     target = subject.target
     answers = iter(
         open_device(target.device).run(
@@ -55,4 +55,4 @@ def metrics(subject: Subject, task: Task) -> dict[str, float]:
     def answer(_inputs: Arrays) -> np.ndarray[Any, Any]:
         return next(answers)[0]  # evaluate asks for the batches in the order that they were run in
 
-    return task.evaluate(answer, "report")
+    return task.evaluate(answer, split)

@@ -11,8 +11,7 @@ from functools import partial
 
 from deploy.architecture import Architecture, Attention, FeedForward, Operator, Projection
 from deploy.workload import Workload
-
-WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "int8-bf16": 1}
+from devices.precision import PRECISIONS
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,9 @@ def macs(architecture: Architecture, workload: Workload) -> int:
 
 def weight_bytes(architecture: Architecture, workload: Workload, precision: str) -> int:
     """Bytes of weights that one run reads."""
-    return WEIGHT_BYTES[precision] * sum(cost.weights for cost in costs(architecture, workload))
+    return PRECISIONS[precision].weight_bytes * sum(
+        cost.weights for cost in costs(architecture, workload)
+    )
 
 
 def activation_bytes(architecture: Architecture, workload: Workload) -> int:

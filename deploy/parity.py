@@ -12,6 +12,7 @@ from deploy.exporters import Exported
 from deploy.parity_cases import synthetic_cases
 from devices.device import Device
 from devices.errors import ParityFailed
+from devices.precision import PRECISIONS
 from devices.runtimes import Arrays
 from devices.target import Target
 
@@ -50,7 +51,7 @@ TOLERANCES: Mapping[str, Tolerance] = {
 }
 """Ten to a hundred times what sound exports of random encoders show for fp32 (1e-6), three to ten
 times for bf16 (0.005 to 0.015). Sound int8 files err by up to 0.16 of the scale on single logits,
-so they are held to direction and decision."""
+so they, of whatever kind, are held to direction and decision."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def check_parity(
         for name, case in cases.items()
     }
     scale = max(float(np.abs(part).max()) for wanted, _ in pairs.values() for part in wanted)
-    tolerance = TOLERANCES[target.precision]
+    tolerance = TOLERANCES["int8" if PRECISIONS[target.precision].quantised else target.precision]
     judged = {name for name in cases if tolerance.error is not None}
     judged = judged or {REAL if batches else "mixed lengths"}
     has_classes = encoder.architecture.output in _ONE_OF_CLASSES

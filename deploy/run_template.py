@@ -50,7 +50,7 @@ def load_openvino(path: str, target: dict[str, Any]) -> Run:
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": target["threads"],
-        "INFERENCE_PRECISION_HINT": "bf16" if target["precision"] == "bf16" else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if target["precision"].endswith("bf16") else "f32",
     }
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     names = [entry.get_any_name() for entry in compiled.inputs]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from devices.device import DEVICES, open_device
 from devices.errors import UnknownName, UsageError
-from devices.runtimes import PRECISIONS, RUNTIMES
+from devices.runtimes import RUNTIMES
 
 
 @dataclass(frozen=True, order=True)
@@ -33,7 +33,7 @@ class Target:
     @property
     def slug(self) -> str:
         """This target as a file name."""
-        return str(self).replace("/", "-").replace(":", "-").replace("@", "-t")
+        return slug(str(self))
 
     @property
     def gpu(self) -> bool:
@@ -65,19 +65,24 @@ class Target:
             raise UnknownName("device", device, DEVICES)
         if runtime not in RUNTIMES:
             raise UnknownName("runtime", runtime, RUNTIMES)
-        if precision not in PRECISIONS[runtime]:
-            raise UnknownName(f"precision of {runtime}", precision, PRECISIONS[runtime])
+        loads = RUNTIMES.get(runtime)
+        if precision not in loads.precisions:
+            raise UnknownName(f"precision of {runtime}", precision, loads.precisions)
         if (runtime == "fake") != (device.partition(":")[0] == "fake"):
             raise UsageError(
                 f"Target {text!r}: the fake runtime and the fake device go together only."
             )
-        gpu = RUNTIMES.get(runtime).gpu
         if counts is None:  # a GPU's work is not the threads'
-            threads, streams = 1 if gpu else open_device(device).physical_cores(), 1
+            threads, streams = 1 if loads.gpu else open_device(device).physical_cores(), 1
         else:
             threads, streams = int(counts[1]), int(counts[2] or 1)
-        if gpu and streams > 1:
+        if loads.gpu and streams > 1:
             raise UsageError(
                 f"Target {text!r}: streams are of a CPU; a GPU takes more at once in a larger --batch."
             )
         return cls(device, runtime, precision, threads, streams)
+
+
+def slug(text: str) -> str:
+    """The text of a target as a file name."""
+    return text.replace("/", "-").replace(":", "-").replace("@", "-t")

@@ -18,7 +18,6 @@ import numpy as np
 
 from deploy.architecture import Architecture, Operator
 from deploy.costs import (
-    WEIGHT_BYTES,
     OperatorCost,
     embedding_cost,
     embedding_parameters,
@@ -27,6 +26,7 @@ from deploy.costs import (
 )
 from deploy.workload import Workload
 from devices.errors import UnknownName
+from devices.precision import PRECISIONS
 from predictors.quantity import LATENCY, Quantity
 
 Array = np.ndarray[Any, Any]
@@ -72,8 +72,8 @@ class Features:
     quantity: Quantity = LATENCY
 
     def __post_init__(self) -> None:
-        if self.precision not in WEIGHT_BYTES:
-            raise UnknownName("precision", self.precision, WEIGHT_BYTES)
+        if self.precision not in PRECISIONS:
+            raise UnknownName("precision", self.precision, PRECISIONS)
 
     def operator(self, operator: Operator | None, hidden: int, workload: Workload) -> Array:
         """Additive features [10] of one sub-layer; zeros for a dropped one."""
@@ -151,7 +151,7 @@ def _row(cost: OperatorCost, precision: str, tile: int) -> tuple[float, ...]:
         gemm / MILLION,
         scores / MILLION,
         cost.softmax / MILLION,
-        cost.weights * WEIGHT_BYTES[precision] / MIB,
+        cost.weights * PRECISIONS[precision].weight_bytes / MIB,
         (cost.activations - cost.residual) * 4 / MIB,
         cost.residual * 4 / MIB,
         0.0,

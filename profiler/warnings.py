@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import Enum
 from itertools import pairwise
 
+from devices.precision import PRECISIONS
 from devices.target import Target
 from profiler import gate
 from profiler.statistics import LEAST_VISITS, Statistics, contention
@@ -17,7 +18,6 @@ _WIDE = 0.05
 _DISTURBED = 0.05  # share of visits with one cause that is worth a warning
 _PROCESSES = 0.03
 _JUMP = 2.0  # seconds that visits may seem to go back in time
-_COMPUTES = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "int8"}
 
 
 class Doubt(Enum):
@@ -100,7 +100,7 @@ def judge(
         Doubt.WIDE_INTERVAL: high > (1 + _WIDE) * low,
         Doubt.PROCESSES_DIFFER: _processes_differ(quiet),
         Doubt.CLOCK_JUMPED: _goes_back(visits),
-        Doubt.PRECISION_DIFFERS: used != _COMPUTES.get(target.precision, target.precision),
+        Doubt.PRECISION_DIFFERS: used != PRECISIONS[target.precision].computes,
         Doubt.VIRTUAL_CLOCK: target.virtual,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)

@@ -14,7 +14,7 @@ from cutonce.console import show as say
 from cutonce.console import show_table
 from cutonce.options import add_out, keep
 from devices.device import open_device
-from devices.runtimes import PRECISIONS, RUNTIMES
+from devices.runtimes import RUNTIMES
 
 
 def devices(action: str = "show", *, out: Path | None = None) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def devices(action: str = "show", *, out: Path | None = None) -> dict[str, Any]:
             "runtimes": {
                 runtime: {
                     "version": version,
-                    "precisions": list(PRECISIONS[runtime]),
+                    "precisions": list(RUNTIMES.get(runtime).precisions),
                     "install": None if version else RUNTIMES.get(runtime).install,
                 }
                 for runtime, version in device.runtimes().items()

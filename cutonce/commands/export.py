@@ -3,7 +3,8 @@
 The exported file is reloaded in a fresh process and must agree with the encoder (the parity gate), is
 scored on the task's report split where the task's data is here, and measured. Without --target a
 sub-network of `cutonce search` is exported for the target that it was cut for; without --data the task
-is the one that it was cut on.
+is the one that it was cut on. With --target DEVICE/auto every runtime and precision there is tried: the
+fastest of those that are correct is exported, and the artifact tells how the others did.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ from cutonce.options import (
 )
 from cutonce.scores import name_of, quoted
 from devices.errors import UsageError
+from devices.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from cutonce.trials import Trial
     from deploy.task import Task
     from devices.runtimes import Arrays
+    from devices.target import Target
     from elastic.families import LoadedModel
     from profiler.store import Store
+
+ALLOWED_LOSS = 0.005  # half a point
 
 
 def export(
@@ -51,37 +56,43 @@ def export(
     store: Path | None = None,
     out: Path | None = None,
     seed: int = 0,
+    allowed_loss: float = ALLOWED_LOSS,
 ) -> dict[str, Any]:
     """Write the artifact; returns where, and its reports.
 
     Args:
         subnet: a sub-network of a search, or any model that cutonce loads.
-        target: ``DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]``; default: what the sub-network was
-            cut for.
+        target: ``DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]``, or ``DEVICE/auto[@THREADS]`` for the
+            fastest that is correct; default: what the sub-network was cut for.
         data, text, text_pair, label, evaluation, task, max_length: the task, for its metric and for
             what an int8 export is calibrated on; default: what the sub-network remembers.
         batch, length: the workload to measure; default: what it was cut for, else 1 × 128.
         out: the artifact; default: ``RUN/artifacts/NAME`` for ``RUN/subnets/NAME``.
+        allowed_loss: of the score on the search split, that a variant of ``auto`` may lose.
 
     Raises:
         ParityFailed: the exported file does not answer as the encoder does; nothing is written.
+        GateNotMet: no variant of ``auto`` is correct.
     """
     from cutonce.proof import Subject
     from cutonce.subnets import read_record
     from cutonce.trials import Promise, Trial, dense_of
+    from cutonce.variants import Contest, targets_of
     from deploy.artifact import check_place, write_artifact
     from deploy.exporters import export_variant
     from deploy.workload import Workload
-    from devices.target import Target
+    from devices.target import slug
     from elastic.families import load
     from profiler.store import open_store
 
     require_at_least(1, visits=visits)
+    require_at_least(0, allowed_loss=allowed_loss)
     record = read_record(Path(subnet)) or {}
     if target is None and not record:
         raise UsageError(f"{subnet} was not cut for a target; name one with --target.")
-    chosen = Target.parse(target or record["target"])
-    directory = out or _place(Path(subnet), chosen if target else None)
+    targets = targets_of(target or record["target"])
+    known_as = targets[0].slug if len(targets) == 1 else slug(str(target))
+    directory = out or _place(Path(subnet), known_as if target else None)
     check_place(directory)
     model = load(str(subnet))
     encoder = model.encoder
@@ -100,18 +111,32 @@ def export(
         evaluation=evaluation,
         max_length=max_length,
     )
-    promises = Promise.read(record, chosen) if workload == known else ()
-    beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promises else None
-    with TemporaryDirectory() as place, open_store(store) as opened:
-        calibration = learned.calibration() if learned and "int8" in chosen.precision else ()
+    variants = None
+    with TemporaryDirectory() as root, open_store(store) as opened:
+        if len(targets) > 1:
+            contest = Contest(encoder, targets, workload)
+            contest.hold(
+                Path(root),
+                task=learned,
+                calibration=_calibration(learned, targets),
+                allowed_loss=allowed_loss,
+                store=opened,
+                visits=visits,
+                seed=seed,
+            )
+            targets, variants = [contest.fastest()], contest.to_json()
+        [chosen] = targets
+        calibration = _calibration(learned, targets)
         with progress(f"exporting {directory.name}"):
             exported = export_variant(
-                encoder, chosen.runtime, chosen.precision, Path(place), calibration
+                encoder, chosen.runtime, chosen.precision, Path(root), calibration
             )
         subject = Subject(encoder, chosen, exported, workload)
-        reports = _prove(
-            Trial(subject, promises, beside), learned, calibration, opened, visits, seed
-        )
+        promises = Promise.read(record, chosen) if workload == known else ()
+        beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promises else None
+        trial = Trial(subject, promises, beside)
+        reports = _prove(trial, learned, calibration, opened, visits, seed)
+        reports["variants"] = variants
         artifact = write_artifact(
             directory,
             encoder=encoder,
@@ -123,7 +148,13 @@ def export(
             source=record.get("source", model.source),
             max_length=learned.max_length if learned else encoder.architecture.positions,
         )
-    return {"artifact": str(artifact.directory), **reports}
+    return {"artifact": str(artifact.directory), "target": str(chosen), **reports}
+
+
+def _calibration(task: Task | None, targets: Sequence[Target]) -> Sequence[Arrays]:
+    """What scales are taken from, where a target is quantised and the task's texts are here."""
+    quantised = any(PRECISIONS[target.precision].quantised for target in targets)
+    return task.calibration() if task is not None and quantised else ()
 
 
 def _task(model: LoadedModel, record: dict[str, Any], **given: Any) -> Task | None:
@@ -185,9 +216,9 @@ def _run_of(subnet: Path) -> Path:
     return subnet.resolve().parent.parent
 
 
-def _place(subnet: Path, target: Any) -> Path:
+def _place(subnet: Path, target: str | None) -> Path:
     """Beside the run's sub-networks where there is a run; a target of one's own joins the name."""
-    name = subnet.name if target is None else f"{subnet.name}-{target.slug}"
+    name = subnet.name if target is None else f"{subnet.name}-{target}"
     if subnet.parent.name == "subnets":
         return subnet.parent.parent / "artifacts" / name
     return Path(f"{name}-artifact")
@@ -195,7 +226,15 @@ def _place(subnet: Path, target: Any) -> Path:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("subnet", metavar="SUBNET", help="a sub-network of a search, or a model")
-    parser.add_argument("--target", help="DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]]")
+    parser.add_argument(
+        "--target", help="DEVICE/RUNTIME/PRECISION[@THREADS[xSTREAMS]] or DEVICE/auto"
+    )
+    parser.add_argument(
+        "--allowed-loss",
+        type=float,
+        default=ALLOWED_LOSS,
+        help=f"of the score, that a variant of DEVICE/auto may lose (default {ALLOWED_LOSS})",
+    )
     add_workload(parser)
     parser.set_defaults(batch=None, length=None)
     add_optional_task(parser)
@@ -214,6 +253,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         store=args.store,
         out=args.out,
         seed=args.seed,
+        allowed_loss=args.allowed_loss,
     )
     return result, 0 if result["latency"]["met"] else 3
 
@@ -223,6 +263,10 @@ def show(result: dict[str, Any]) -> None:
     score = f", {name_of(metrics)} {quoted(metrics)}" if metrics else ""
     budget = f" (budget {limits(latency['limits'])})" if latency["limits"] else ""
     taken = milliseconds(latency["intrinsic"])
+    if result["variants"]:
+        from cutonce.variants import show_variants
+
+        show_variants(result["variants"], result["target"])
     say(f"{result['artifact']}: parity passed, {taken} intrinsic{budget}{score}")
     say(f'Try it: python {result["artifact"]}/run.py "some text"')
     if not latency["met"]:

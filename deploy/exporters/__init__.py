@@ -6,7 +6,7 @@ them (devices.runtimes), proving them (deploy.parity), and elasticity: what come
 Every exporter writes into a root directory with a fixed layout, so that formats which share a graph
 share its file, and an artifact can be told apart by its paths:
 
-    onnx/model.onnx, onnx/model_int8.onnx
+    onnx/model.onnx, onnx/model_int8.onnx, model_int8_static.onnx and model_int8_reduced.onnx
     openvino/openvino_model.xml and .bin, openvino/openvino_model_int8.xml and .bin
     torch/model.pt2, torch/model_bf16.pt2, torch/model_fp16.pt2
     fake/model.onnx and model.costs.json, fake/model_int8.onnx and model_int8.costs.json
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from devices.errors import UnknownName
 from devices.registry import Registry
-from devices.runtimes import PRECISIONS, Arrays
+from devices.runtimes import RUNTIMES, Arrays
 
 if TYPE_CHECKING:
     from deploy.encoder import Encoder
@@ -81,8 +81,9 @@ def check_variant(runtime: str, precision: str) -> None:
     """Raises UnknownName for a runtime or a precision of it that is not known."""
     if runtime not in EXPORTERS:
         raise UnknownName("runtime", runtime, EXPORTERS)
-    if precision not in PRECISIONS[runtime]:
-        raise UnknownName(f"precision of {runtime}", precision, PRECISIONS[runtime])
+    known = RUNTIMES.get(runtime).precisions
+    if precision not in known:
+        raise UnknownName(f"precision of {runtime}", precision, known)
 
 
 def export_variant(

@@ -13,6 +13,7 @@ import torch
 
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
+from deploy.exporters.onnx_int8 import quantise
 from deploy.exporters.staging import (
     INPUTS,
     OUTPUT,
@@ -22,7 +23,7 @@ from deploy.exporters.staging import (
     silence,
     staged,
 )
-from devices.offline import silence_telemetry
+from devices.precision import PRECISIONS
 from devices.runtimes import Arrays
 
 # The newest opset that every consumer takes: 23 brings one Attention operator, which some cannot
@@ -31,18 +32,18 @@ OPSET = 20
 
 
 class OnnxExporter:
-    """``onnx/model.onnx``, and ``model_int8.onnx`` with dynamically quantised weight products."""
+    """``onnx/model.onnx``, and its 8-bit twins."""
 
     def export(
         self,
         encoder: Encoder,
         precision: str,
         directory: Path,
-        calibration: Sequence[Arrays],  # noqa: ARG002 - dynamic scales need none
+        calibration: Sequence[Arrays],
     ) -> Exported:
         path = export_graph(encoder, directory)
-        if precision == "int8":
-            path = _quantise(path)
+        if PRECISIONS[precision].quantised:
+            path = quantise(path, precision, calibration)
         return Exported(path, (path,))
 
 
@@ -102,31 +103,3 @@ def _merge_weights(graph: onnx.GraphProto) -> None:
     for node in graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = known.get(name, name)
-
-
-def _quantise(source: Path) -> Path:
-    """Signed 8-bit weights per output channel, activations scaled at run time."""
-    silence_telemetry()
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    path = source.with_name("model_int8.onnx")
-    if path.exists():
-        return path
-    with staged([path]) as (place,), silence():
-        quantize_dynamic(
-            source,
-            place,
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul"],
-        )
-        # The quantiser can write nodes that no kernel takes; better here than on a device.
-        onnx.checker.check_model(onnx.load(place))
-        _check_loads(place)
-    return path
-
-
-def _check_loads(path: Path) -> None:
-    from onnxruntime import InferenceSession
-
-    InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -12,6 +12,7 @@ from deploy.exporters.staging import silence, staged
 from deploy.exporters.to_onnx import export_graph
 from devices.errors import MissingDependency, UsageError
 from devices.offline import silence_telemetry
+from devices.precision import PRECISIONS
 from devices.runtimes import Arrays
 
 SUBSET = 128
@@ -25,8 +26,8 @@ _UNQUANTISED = ("GroupConvolution",)
 class OpenVinoExporter:
     """``openvino/openvino_model.xml`` with ``.bin``.
 
-    fp32 and bf16 share one float32 file, since the runtime's precision hint decides what it
-    computes in; int8 carries its scales.
+    fp32 and bf16 share one float32 file, int8 and int8-bf16 one with scales, since the runtime's
+    precision hint decides what the rest is computed in.
     """
 
     def export(
@@ -38,7 +39,7 @@ class OpenVinoExporter:
             with silence():
                 model = openvino.Core().read_model(export_graph(encoder, directory))
             _save(openvino, model, path)
-        if precision == "int8":
+        if PRECISIONS[precision].quantised:
             path = _quantise(openvino, path, calibration)
         return Exported(path, (path, path.with_suffix(".bin")))
 

@@ -44,11 +44,13 @@ class Runtime(Protocol):
 
     Attributes:
         package: the Python package that it needs.
+        precisions: what it can be asked for, see :data:`devices.precision.PRECISIONS`.
         gpu: whether it runs on a GPU.
         install: the command that installs it.
     """
 
     package: str
+    precisions: tuple[str, ...]
     gpu: bool
     install: str
 
@@ -75,12 +77,3 @@ RUNTIMES = Registry(
         "fake": "devices.runtimes.fake_runtime:FakeRuntime",
     },
 )
-
-PRECISIONS: Mapping[str, tuple[str, ...]] = {
-    "torch": ("fp32", "bf16"),
-    "torch-cuda": ("fp32", "fp16", "bf16"),
-    "onnxruntime": ("fp32", "int8"),
-    "openvino": ("fp32", "bf16", "int8"),
-    "fake": ("fp32", "int8"),
-}
-"""What each runtime can be asked to compute in."""

@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 
 from devices.errors import DeviceError
+from devices.precision import PRECISIONS
 from devices.runtimes import Arrays
 from devices.runtimes.onnxruntime_runtime import OnnxRuntime, OnnxSession
 
 SEED_VARIABLE = "CUTONCE_FAKE_SEED"
-BYTES = {"fp32": 4, "int8": 1}
-_COMPUTES = {"fp32": "f32", "int8": "int8"}
 _SLOWER = 1.5
 _EPISODE, _QUIET = (30.0, 100.0), 180.0  # in runs or milliseconds, whichever is longer
 
@@ -65,7 +64,7 @@ def fake_milliseconds(
     Args:
         costs: what the fake exporter wrote beside the ONNX file.
     """
-    element = BYTES[costs["precision"]]
+    element = PRECISIONS[costs["precision"]].weight_bytes
     weights = element * sum(operator["weights"] for operator in costs["operators"])
     bandwidth = physics.bandwidth if weights <= physics.cache else physics.spilled_bandwidth
     speed = threads * physics.macs * (physics.int8_speedup if element == 1 else 1.0)
@@ -90,7 +89,7 @@ class FakeSession:
     def __init__(
         self, session: OnnxSession, costs: dict[str, Any], seed: int, threads: int
     ) -> None:
-        self.precision = _COMPUTES[costs["precision"]]
+        self.precision = PRECISIONS[costs["precision"]].computes
         self.clock: Callable[[], int] = lambda: self._now
         self._session, self._costs, self._threads = session, costs, threads
         self._physics = Physics.of(seed)
@@ -125,6 +124,7 @@ class FakeRuntime:
     """Loads ``model.onnx`` with its ``model.costs.json``; the precision is in the latter."""
 
     package = "onnxruntime"
+    precisions = ("fp32", "int8")
     gpu = False
     install = "pip install onnxruntime"
 
@@ -143,7 +143,7 @@ class FakeRuntime:
 def _read_costs(path: Path) -> dict[str, Any]:
     try:
         costs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if costs["schema"] != 1 or costs["precision"] not in BYTES:
+        if costs["schema"] != 1 or costs["precision"] not in FakeRuntime.precisions:
             raise ValueError("it is not of schema 1 in fp32 or int8")
         fake_milliseconds(costs, Physics.of(0), threads=1, batch=1, length=1)
     except (OSError, ValueError, KeyError, TypeError) as error:

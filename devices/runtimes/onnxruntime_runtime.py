@@ -35,6 +35,7 @@ class OnnxRuntime:
     """Loads ``.onnx`` files; the precision is in the file."""
 
     package = "onnxruntime"
+    precisions = ("fp32", "int8", "int8-static", "int8-reduced")
     gpu = False
     install = "pip install onnxruntime"
 

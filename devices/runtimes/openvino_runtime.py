@@ -13,7 +13,7 @@ from devices.runtimes import Arrays
 
 # OpenVINO computes in bf16 by itself where the CPU can; the hint says what was asked for. An int8
 # file carries its own quantisation, f32 is what its remaining operators compute in.
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 
 
 class OpenVinoSession:
@@ -37,6 +37,7 @@ class OpenVinoRuntime:
     """Loads ``.xml`` files; fp32 and bf16 share one file and differ in the hint."""
 
     package = "openvino"
+    precisions = ("fp32", "bf16", "int8", "int8-bf16")
     gpu = False
     install = 'pip install "cutonce[openvino]"'
 

@@ -83,6 +83,7 @@ class TorchCudaRuntime:
     """Loads ``.pt2`` files; the precision is in the file."""
 
     package = "torch"
+    precisions = ("fp32", "fp16", "bf16")
     gpu = True
     install = "an NVIDIA GPU with its driver, torch for CUDA (https://pytorch.org), nvidia-ml-py"
 

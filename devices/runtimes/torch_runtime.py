@@ -38,6 +38,7 @@ class TorchRuntime:
     """Loads ``.pt2`` files; the precision is in the file."""
 
     package = "torch"
+    precisions = ("fp32", "bf16")
     gpu = False
     install = 'pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu'
 

@@ -28,7 +28,7 @@ from deploy.exporters import EXPORTERS, Exported, export_variant
 from deploy.parity import check_parity
 from devices.device import open_device
 from devices.errors import UnknownName
-from devices.runtimes import PRECISIONS, RUNTIMES
+from devices.runtimes import RUNTIMES
 from devices.target import Target
 
 _UNEVEN = Architecture(
@@ -59,8 +59,10 @@ ARCHITECTURES = {
     ),
     "bare": replace(_UNEVEN, operators=(), labels=0, token_types=1),
 }
-VARIANTS = [(runtime, precision) for runtime in EXPORTERS for precision in PRECISIONS[runtime]]
-NEEDS = {("openvino", "int8"): "nncf"}
+VARIANTS = [
+    (runtime, precision) for runtime in EXPORTERS for precision in RUNTIMES.get(runtime).precisions
+]
+NEEDS = {("openvino", "int8"): "nncf", ("openvino", "int8-bf16"): "nncf"}
 
 Export = Callable[[str, str, str], Exported]
 

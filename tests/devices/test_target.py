@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from devices.device import open_device
 from devices.errors import UnknownName, UsageError
-from devices.runtimes import PRECISIONS
+from devices.runtimes import RUNTIMES
 from devices.target import Target
 
-variants = [(name, precision) for name in PRECISIONS for precision in PRECISIONS[name]]
+variants = [(name, precision) for name in RUNTIMES for precision in RUNTIMES.get(name).precisions]
 
 
 @given(
