@@ -3,13 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from elastic.search.strategies.natural_gradient import (
-    Belief,
-    Draw,
-    Hyperparameters,
-    NaturalGradient,
-    Posterior,
-)
+from elastic.search.strategies.natural_gradient import Hyperparameters, NaturalGradient
 
 LEVELS = 4
 
@@ -58,53 +52,6 @@ def regret(prior, budget, loss, least, seed: int, evaluations: int) -> float:
         choice = strategy.ask()
         strategy.tell(choice, loss(choice))
     return loss(strategy.best()[0]) / least - 1
-
-
-def test_draws_given_losses_go_through_them_and_spread_elsewhere() -> None:
-    rng = np.random.default_rng(0)
-    features = (rng.random((12, 5)) < 0.5).astype(float)
-    features[:, 0] = 1.0
-    truth = Draw(rng.exponential(size=5), 0.2 * np.ones((5, 5)))
-    belief = Belief(np.ones(5), np.ones(5), 0.1, np.ones(5), 1e-3)
-    told, rest = features[:8], features[8:]
-    posterior = Posterior(belief, told, truth(told))
-    draws = [posterior.draw(rng) for _ in range(200)]
-    assert np.abs([draw(told) / truth(told) - 1 for draw in draws]).max() < 0.02
-    spread = np.std([draw(rest) for draw in draws], axis=0)
-    assert spread.max() > 0.05
-
-
-def test_draws_have_the_covariance_of_the_prior() -> None:
-    rng = np.random.default_rng(1)
-    features = (rng.random((4, 6)) < 0.6).astype(float)
-    spread, width = rng.exponential(size=(2, 6))
-    belief = Belief(np.zeros(6), spread, 0.3, width, 0.1)
-    posterior = Posterior(belief, np.zeros((0, 6)), np.zeros(0))
-    found = np.cov(np.array([posterior.draw(rng)(features) for _ in range(20_000)]).T)
-    sums, pairs = ((features * scale) @ features.T for scale in (np.square(spread), width))
-    assert found == pytest.approx(sums + 0.3 * pairs**2, abs=0.1 * found.max())
-
-
-def test_squares_of_coefficients_are_those_of_draws() -> None:
-    rng = np.random.default_rng(4)
-    features = (rng.random((5, 4)) < 0.6).astype(float)
-    features[:, 3] = 0.0  # nothing is told of it
-    mean = np.arange(1.0, 5.0)
-    belief = Belief(mean, mean / 2, 0.1, mean, 0.1)
-    posterior = Posterior(belief, features, np.arange(2.0, 7.0))
-    draws = np.array([posterior.draw(rng).linear for _ in range(20_000)])
-    assert posterior.squares() == pytest.approx(np.square(draws).mean(0), rel=0.05)
-    assert posterior.squares()[3] == pytest.approx(4.0**2 * 1.25)
-
-
-def test_the_evidence_prefers_the_prior_that_made_the_losses() -> None:
-    rng = np.random.default_rng(2)
-    features = (rng.random((30, 8)) < 0.5).astype(float)
-    mean = rng.exponential(size=8)
-    losses = features @ mean + 0.1
-    right, wrong = (Belief(m, 0.3 * m, 0.0, m, 0.03) for m in (mean, mean[::-1]))
-    one, other = (Posterior(belief, features, losses).evidence for belief in (right, wrong))
-    assert one > other
 
 
 @pytest.mark.parametrize("prior", ["good", "flat", "misleading"])
@@ -216,5 +163,28 @@ def test_a_flat_prior_learns_which_cuts_are_harmless() -> None:
     told = list(itertools.product(range(2), repeat=6))
     for choice in np.random.default_rng(5).permutation(told)[:24].tolist():
         strategy.tell(tuple(choice), float(np.square(np.sqrt(cost) @ choice)) + 1e-3)
-    learned = strategy._belief(Hyperparameters(0.0, 0.8, 1.0, 0.03), learned=True).mean
+    learned = strategy._belief(Hyperparameters(trust=0.8, pairs=1.0), learned=True).mean
     assert learned[::2].max() < 0.3 * learned[1::2].min(), learned
+
+
+def test_what_a_level_costs_at_some_positions_is_learned_for_all() -> None:
+    rng = np.random.default_rng(6)
+    cost = np.array([0.0, 1.0, 0.1])  # more is cut with less harm, other than the prior says
+    prior = [np.array([0.0, 1.0, 1.0])] * 6
+    strategy = NaturalGradient(prior, seed=0)
+    for choice in rng.integers(0, 3, (20, 6)):
+        choice[5] = 0  # nothing is told of the last position
+        strategy.tell(tuple(choice.tolist()), float(cost[choice].sum()) + 1e-3)
+    learned = strategy._belief(Hyperparameters(), learned=True).mean.reshape(6, 2)
+    assert learned[5, 1] < 0.5 * learned[5, 0]
+
+
+def test_the_evidence_tells_what_power_of_the_loss_is_a_sum() -> None:
+    rng = np.random.default_rng(7)
+    cost = rng.exponential(size=(5, LEVELS)).cumsum(1) * (np.arange(LEVELS) > 0)
+    for power in (1.0, 0.5):
+        strategy = NaturalGradient([row ** (1 / power) for row in cost], seed=0)
+        for choice in rng.integers(0, LEVELS, (40, 5)):
+            sums = float(cost[np.arange(5), choice].sum()) + 1e-3
+            strategy.tell(tuple(choice.tolist()), sums ** (1 / power))
+        assert {strategy._evident(learned=True).power for _ in range(5)} == {power}

@@ -1,33 +1,41 @@
 """Feasible-set natural gradient: few evaluations, all of networks that keep their budget.
 
-The search distribution is q(x) ∝ exp(−f(x)) over the choices that keep a budget, where f is the loss as
-features of a choice tell it: φ(x), one-hot of every level but the dense one, and their products,
+The search distribution is q(x) ∝ exp(−f(x)) over the choices that keep a budget, where f is a power of
+the loss as features of a choice tell it: φ(x), one-hot of every level but the dense one, and their
+products,
 
-    f(x) = cᵀφ(x) + φ(x)ᵀBφ(x).                                                             (1)
+    loss(x)^γ = f(x) = cᵀφ(x) + φ(x)ᵀBφ(x).                                                 (1)
 
-With ∇E[loss] = −Cov(features, loss) and Fisher information F = Cov(features, features), the natural
-gradient F⁻¹∇E[loss] is the regression of the losses on the features (Amari 1998), so that a step is a
-regression of every loss told so far; with Gaussian priors it is the posterior (the Bayesian learning
+With ∇E[loss^γ] = −Cov(features, loss^γ) and Fisher information F = Cov(features, features), the natural
+gradient F⁻¹∇E[loss^γ] is the regression of what was told on the features (Amari 1998), so that a step is
+a regression of every loss told so far; with Gaussian priors it is the posterior (the Bayesian learning
 rule, Khan & Rue 2021, arXiv 2107.04562). To draw from q is to draw f from that and to minimise it under
-the budget (Thompson 1933). φ and the loss know of no device: one posterior serves all budgets.
+the budget (Thompson 1933). φ and the loss know of no device: one posterior serves all budgets. Losses add
+up where what is cut is little and its effects are independent (γ = 1), their roots where all go one way
+(γ = ½), and less where small cuts of everything do more harm than a few large ones.
 
-Priors: c ~ N(m, t²M²), where m is what single cuts cost and M = diag(m), and B such that
+Priors: c ~ N(m, t²MRM), where m is the γ-th power of what single cuts cost, M = diag(m), and R correlates
+levels of one position, r^|k−l| the k-th and the l-th, and B such that
 
-    Cov(f(x), f(x')) = t² φ(x)ᵀM²φ(x') + κ (φ(x)ᵀWφ(x'))²,                                  (2)
+    Cov(f(x), f(x')) = t² φ(x)ᵀMRMφ(x') + κ (φ(x)ᵀW^½RW^½φ(x'))²,                           (2)
 
 where W = M, a pair being as wide as the root of what its cuts cost, as in the squared norm of a sum; with
-a noise of s·y·exp(d/4) on a loss y that lies d standard deviations above the least: small losses decide,
-and no sum holds far from them. How m is flattened, how far it is trusted (t), κ and s is what the
-evidence tells (MacKay 1992), again after every few losses. Costs span orders of magnitude and single cuts
-may tell little, so m is then learned too, a few times over: towards what the losses tell of every
-coefficient, by the step of expectation maximisation for its scale,
+a noise of γ·s·y·exp(d/4) on a y = loss^γ that lies d standard deviations above the least: small losses
+decide, and no sum holds far from them. γ, r, how far m is flattened over the positions, how far it is
+trusted (t), κ and s are drawn as the evidence tells (MacKay 1992), one at a time given the others, again
+after every few losses: what it leaves open is tried. Costs span orders of magnitude and single cuts may
+tell little, so m is then learned too, a few times over, by the step of expectation maximisation for its
+scale: for all positions' k-th levels together from those that were told, and towards what the losses
+tell of every coefficient,
 
+    m₀ ← m₀ (mean of E[c² | y] / (1 + t²)m² over these)^(ρ/2),
     m ← m₀^(1−ρ) (E[c² | y] / (1 + t²))^(ρ/2),                                              (3)
 
-which leaves a coefficient where nothing was told of it. A posterior draw is a prior draw corrected by
-what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09309):
+which leaves a coefficient at its level's where nothing was told of it. A posterior draw is a prior draw
+corrected by what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09309): with
+V = W^½RW^½,
 
-    c + t²M²Φᵀα,  B + κ WΦᵀ diag(α) ΦW,  α = (K + N)⁻¹ (y − f(X) − ε).                      (4)
+    c + t²MRMΦᵀα,  B + κ VΦᵀ diag(α) ΦV,  α = (K + N)⁻¹ (y − f(X) − ε).                     (4)
 """
 
 from __future__ import annotations
@@ -40,24 +48,21 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve, solve_triangular
 
 from elastic.search.feasible import Feasible
 from elastic.search.knapsack import Array, Errors
+from elastic.search.strategies.posterior import ENOUGH, Belief, Draw, Posterior
 from elastic.search.strategies.strategy import LEAST, Strategy
 from elastic.space import Choice
 
-ENOUGH = 8  # losses from which the evidence is asked, and nearness to the least counts
 AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
 LEARNED, TOWARDS = 6, 0.8  # times that (3) is taken, and its ρ
 POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
-FAREST = 20.0  # standard deviations, so that no loss is without any weight
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 STALE = 12  # losses without a better one, after which draws are widened
 WIDER, WIDEST = 1.35, 8  # by what, and how often at most, until their least is not a told one
 DECODED = 30  # best under the sum, of which the pairs choose one
 LOOKED_AT = 300  # choices at most, to find those that were not told
-SMALLEST = 1e-3  # loss over their mean that is told apart from none
 INCUMBENTS = 3  # whose neighbours local draws are minimised over
 SURE, DRAWN = 0.95, 40  # of a certificate: its probability, the draws that it rests on
 TRIED = 400  # draws at most, to find these
@@ -65,116 +70,34 @@ BLOCK = 64  # neighbours that are checked against a budget at once
 
 
 class Hyperparameters(NamedTuple):
-    """What the evidence chooses; these until so much was told that it says anything.
+    """What is drawn as the evidence tells; these until so much was told that it says anything, wide
+    enough for the first draws to differ in all that matters.
 
     Attributes:
-        flatness: of the prior mean: of logarithms towards their mean.
+        power: of the loss that is a sum, γ.
+        flatness: of the prior mean: of logarithms towards their mean over the positions.
+        alike: correlation of a level's coefficient with the next one's, r.
         trust: standard deviation of a coefficient over its prior mean.
         pairs: standard deviation of what pairs add, over that of a usual sum.
         noise: of a loss, relative.
     """
 
-    flatness: float = 0.0
-    trust: float = 0.3
+    power: float = 1.0
+    flatness: float = 0.5
+    alike: float = 0.95
+    trust: float = 0.8
     pairs: float = 0.3
     noise: float = 0.03
 
 
 GRID = {
+    "power": (1.0, 0.5, 0.25),
     "flatness": (0.0, 0.5, 1.0),
+    "alike": (0.0, 0.7, 0.95),
     "trust": (0.3, 0.8, 2.0),
     "pairs": (0.0, 0.3, 1.0),
     "noise": (0.03, 0.1),
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Belief:
-    """The prior: mean and spread (a standard deviation) of c [p], κ and the diagonal of W [p] of (2), and
-    the relative noise of a loss."""
-
-    mean: Array
-    spread: Array
-    pairs: float
-    width: Array
-    noise: float
-
-
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """A function (1): ``linear`` [p], ``products`` [p, p]."""
-
-    linear: Array
-    products: Array
-
-    def widened(self, mean: Draw, factor: float) -> Draw:
-        """``factor`` times as far from ``mean``."""
-        return Draw(
-            mean.linear + factor * (self.linear - mean.linear),
-            mean.products + factor * (self.products - mean.products),
-        )
-
-    def __call__(self, features: Array) -> Array:
-        """[n, p] -> [n]."""
-        found: Array = features @ self.linear + (features @ self.products * features).sum(1)
-        return found
-
-
-class Posterior:
-    """Of f, given a belief and losses [n] of choices with features [n, p]."""
-
-    def __init__(self, belief: Belief, features: Array, losses: Array) -> None:
-        self._belief, self._features, self._losses = belief, features, losses
-        far = np.zeros(len(losses))
-        if len(losses) > ENOUGH:
-            far = (losses - losses.min()) / max(LEAST, float(losses.std()))
-        floor = SMALLEST * losses.mean() if len(losses) else 0.0
-        self._noise = belief.noise * np.maximum(losses, floor) * np.exp(np.minimum(far, FAREST) / 4)
-        self._gain, self._paired = features * np.square(belief.spread), features * belief.width
-        covariance = belief.pairs * np.square(self._paired @ features.T)
-        covariance += self._gain @ features.T
-        covariance[np.diag_indices_from(covariance)] += np.square(self._noise)
-        self._root = np.linalg.cholesky(covariance) if len(losses) else covariance
-
-    @property
-    def evidence(self) -> float:
-        """Logarithm of the probability of the losses, but for a constant."""
-        missed = self._losses - self._features @ self._belief.mean
-        apart = solve_triangular(self._root, missed, lower=True, check_finite=False)
-        return float(-0.5 * apart @ apart - np.log(np.diag(self._root)).sum())
-
-    def mean(self) -> Draw:
-        """The expected function."""
-        mean = self._belief.mean
-        return self._given(Draw(mean, np.zeros((len(mean), len(mean)))), np.zeros_like(self._noise))
-
-    def squares(self) -> Array:
-        """E[c² | losses] [p]."""
-        belief, missed = self._belief, self._losses - self._features @ self._belief.mean
-        both = np.column_stack([self._gain, missed])
-        both = solve_triangular(self._root, both, lower=True, check_finite=False)
-        gain, apart = both[:, :-1], both[:, -1]
-        variance = np.square(belief.spread) - np.square(gain).sum(0)
-        found: Array = np.square(belief.mean + apart @ gain) + np.maximum(variance, 0.0)
-        return found
-
-    def draw(self, rng: np.random.Generator) -> Draw:
-        """A function of the posterior."""
-        belief, roots = self._belief, np.sqrt(self._belief.width)
-        linear = belief.mean + belief.spread * rng.standard_normal(len(roots))
-        square = rng.standard_normal((len(roots), len(roots)))
-        products = math.sqrt(belief.pairs) * np.outer(roots, roots) * (square + square.T) / 2
-        return self._given(
-            Draw(linear, products), self._noise * rng.standard_normal(len(self._noise))
-        )
-
-    def _given(self, prior: Draw, noise: Array) -> Draw:
-        """``prior`` corrected by what it misses of the losses, by (4)."""
-        if not len(self._losses):
-            return prior
-        weights = cho_solve((self._root, True), self._losses - prior(self._features) - noise)
-        more = self._belief.pairs * (self._paired.T * weights) @ self._paired
-        return Draw(prior.linear + self._gain.T @ weights, prior.products + more)
 
 
 @dataclass(frozen=True)
@@ -205,6 +128,11 @@ class NaturalGradient(Strategy):
     def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
         super().__init__(errors, budgets, seed=seed)
         self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
+        single: Array = np.concatenate([row[1:] for row in self._errors])
+        alike = _over_positions(np.ones_like(single), self._ends)
+        self._logs = np.log(single)
+        self._flat_logs = np.log(_over_positions(single, self._ends) / alike)
+        self._steps = _steps(self._ends)
         self._hyper, self._asked = Hyperparameters(), ENOUGH - AGAIN
         self._decoded: dict[int, list[Choice]] = {}
 
@@ -253,7 +181,7 @@ class NaturalGradient(Strategy):
         found = found or self._explored(posterior, draw, budget)
         if found is None:
             return None
-        promised = max(LEAST, float(draw(self._features([found]))[0]))
+        promised = max(LEAST, float(draw.losses(self._features([found]))[0]))
         least = self._losses[incumbents[0]] if incumbents else math.inf
         return math.log(max(LEAST, least) / promised), found
 
@@ -294,7 +222,9 @@ class NaturalGradient(Strategy):
         """Of the draw, as far as it is found, or the loss of ``best`` where that is less."""
         ways = self._anywhere(draw, budget), self._near(draw, budget, best)
         found = [choice for choice in ways if choice is not None]
-        return float(min([self._losses[best], *(draw(self._features(found)) if found else ())]))
+        return float(
+            min([self._losses[best], *(draw.losses(self._features(found)) if found else ())])
+        )
 
     def state(self) -> dict[str, Any]:
         return super().state() | {"hyper": list(self._hyper), "asked": self._asked}
@@ -373,7 +303,7 @@ class NaturalGradient(Strategy):
         return Posterior(self._belief(self._hyper, learned=True), features, losses)
 
     def _evident(self, *, learned: bool) -> Hyperparameters:
-        """What the losses are most probable with, one changed at a time from what was before."""
+        """Drawn one at a time, given the others, from what was before."""
         features, losses = self._told()
 
         @cache
@@ -382,7 +312,8 @@ class NaturalGradient(Strategy):
 
         found = self._hyper
         for name, values in GRID.items():
-            found = max((found._replace(**{name: value}) for value in values), key=evidence)
+            tried = [found._replace(**{name: value}) for value in values]
+            found = tried[_drawn(self._rng, [evidence(hyper) for hyper in tried])]
         return found
 
     def _told(self) -> tuple[Array, Array]:
@@ -393,27 +324,36 @@ class NaturalGradient(Strategy):
 
     def _belief(self, hyper: Hyperparameters, *, learned: bool) -> Belief:
         """With W = M and what the losses tell of m by (3), or with neither: then W is the sum's."""
-        (flatness, trust, pairs, noise), (features, losses) = hyper, self._told()
-        errors = np.concatenate([row[1:] for row in self._errors])
-        mean: Array = errors ** (1 - flatness) * errors.mean() ** flatness
+        (power, flatness, alike, trust, pairs, noise), (features, losses) = hyper, self._told()
+        correlated = alike**self._steps
 
         def belief(mean: Array) -> Belief:
-            width = mean if learned else np.square(trust * mean)
-            kappa = (
-                pairs**2 * _usual(features, np.square(trust * mean)) / _usual(features, width) ** 2
-            )
-            return Belief(mean, trust * mean, kappa, width, noise)
+            spread = trust * mean
+            width = mean if learned else np.square(spread)
+            kappa = pairs**2 * _usual(features, np.square(spread)) / _usual(features, width) ** 2
+            return Belief(power, mean, spread, correlated, kappa, width, noise)
 
+        first: Array = np.exp(power * ((1 - flatness) * self._logs + flatness * self._flat_logs))
         if not len(losses):
-            return belief(mean)
+            return belief(first)
         # One factor for all, as large losses over their sums as small ones: these span magnitudes.
-        mean = mean * np.exp(np.log(losses / np.maximum(features @ mean, LEAST)).mean())
-        found = belief(mean)
+        sums = np.maximum(features @ first, LEAST)
+        first = first * np.exp((power * np.log(losses) - np.log(sums)).mean())
+        told: Array = features.max(0)
+        found = belief(first)
         for _ in range(LEARNED if learned else 0):
             squares = Posterior(found, features, losses).squares() / (1 + trust**2)
-            told = np.maximum(squares, LEAST**2)
-            found = belief(mean ** (1 - TOWARDS) * told ** (TOWARDS / 2))
+            first = first * self._shared(squares / np.square(found.mean), told) ** (TOWARDS / 2)
+            own = np.maximum(squares, LEAST**2) ** (TOWARDS / 2)
+            found = belief(first ** (1 - TOWARDS) * own)
         return found
+
+    def _shared(self, ratios: Array, told: Array) -> Array:
+        """The mean of each level's ratios [p] that were told, and one more that is 1, over the positions
+        with as many levels."""
+        return (_over_positions(ratios * told, self._ends) + 1) / (
+            _over_positions(told, self._ends) + 1
+        )
 
     def _features(self, choices: Sequence[Sequence[int]] | Array) -> Array:
         """φ [n, p]."""
@@ -432,3 +372,25 @@ class NaturalGradient(Strategy):
 def _usual(features: Array, widths: Array) -> float:
     """Sum over the cuts of a choice, as it is for those that were told."""
     return max(LEAST, float((features @ widths).mean())) if len(features) else 1.0
+
+
+def _over_positions(values: Array, ends: Array) -> Array:
+    """The sum of each level's values [p] over the positions with as many levels."""
+    rows = np.split(values, ends[1:-1])
+    sums = {n: np.sum([row for row in rows if len(row) == n], axis=0) for n in map(len, rows)}
+    return np.concatenate([sums[len(row)] for row in rows])
+
+
+def _steps(ends: Array) -> Array:
+    """How many levels lie between two of one position [p, p]; infinite between positions."""
+    sizes = np.diff(ends)
+    position = np.repeat(np.arange(len(sizes)), sizes)
+    level = np.arange(len(position)) - np.repeat(ends[:-1], sizes)
+    found: Array = np.where(position[:, None] == position, np.abs(level[:, None] - level), np.inf)
+    return found
+
+
+def _drawn(rng: np.random.Generator, logs: Sequence[float]) -> int:
+    """One of what has these logarithms of a probability, but for a constant."""
+    shares = np.exp(np.array(logs) - max(logs))
+    return int(rng.choice(len(shares), p=shares / shares.sum()))
