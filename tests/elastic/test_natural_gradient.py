@@ -176,7 +176,7 @@ def test_what_a_level_costs_at_some_positions_is_learned_for_all() -> None:
         choice[5] = 0  # nothing is told of the last position
         strategy.tell(tuple(choice.tolist()), float(cost[choice].sum()) + 1e-3)
     learned = strategy._belief(Hyperparameters(), learned=True).mean.reshape(6, 2)
-    assert learned[5, 1] < 0.5 * learned[5, 0]
+    assert learned[5, 1] < 0.6 * learned[5, 0]
 
 
 def test_the_evidence_tells_what_power_of_the_loss_is_a_sum() -> None:

@@ -56,7 +56,7 @@ from elastic.search.strategies.strategy import LEAST, Strategy
 from elastic.space import Choice
 
 AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
-LEARNED, TOWARDS = 6, 0.8  # times that (3) is taken, and its ρ
+LEARNED, TOWARDS = 4, 0.8  # times that (3) is taken, and its ρ
 POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 STALE = 12  # losses without a better one, after which draws are widened
@@ -83,7 +83,7 @@ class Hyperparameters(NamedTuple):
     """
 
     power: float = 1.0
-    flatness: float = 0.5
+    flatness: float = 0.0
     alike: float = 0.95
     trust: float = 0.8
     pairs: float = 0.3
