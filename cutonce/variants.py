@@ -187,7 +187,9 @@ class Contest:
 
 def _score(metrics: dict[str, float]) -> float:
     found = headline(metrics)
-    return found[1] if found else 0.0
+    if found is None:
+        raise GateNotMet("The task has no score to judge variants by; export without --data.")
+    return found[1]
 
 
 def show_variants(rows: Sequence[dict[str, Any]], chosen: str) -> None:

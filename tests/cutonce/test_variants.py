@@ -126,6 +126,7 @@ def test_what_loses_too_much_is_out(contest: Contest, task: Task, tmp_path: Path
     contest.prove(task, -2.0, silent)  # no score is two above the encoder's
     assert set(contest.out) == {FP32, INT8}
     assert set(contest.scores) == {FP32, INT8}
+    measured(contest, tmp_path)
     with pytest.raises(GateNotMet, match=r"No variant can be shipped: .*on the search split"):
         contest.fastest()
 

@@ -50,6 +50,11 @@ def test_int8_quantises_the_weight_products_alone(root: Path, encoder: Encoder) 
     assert exported.path.stat().st_size < (root / "onnx" / "model.onnx").stat().st_size
 
 
+def test_static_int8_needs_calibration(root: Path, encoder: Encoder) -> None:
+    with pytest.raises(UsageError, match=r"int8-static needs calibration.*--data"):
+        export_variant(encoder, "onnxruntime", "int8-static", root)
+
+
 @openvino
 def test_openvino_int8_needs_calibration_and_nncf(
     root: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch

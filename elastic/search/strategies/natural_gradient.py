@@ -57,7 +57,7 @@ from elastic.space import Choice
 
 AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
 LEARNED, TOWARDS = 4, 0.8  # times that (3) is taken, and its ρ
-POWERS = (1.0, 0.5, 0.25)  # of the errors, whose decodings are asked for first
+POWERS = (1.0, 0.5, 0.25)  # γ; what the prior decodes to under each is asked for first
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 STALE = 12  # losses without a better one, after which draws are widened
 WIDER, WIDEST = 1.35, 8  # by what, and how often at most, until their least is not a told one
@@ -91,7 +91,7 @@ class Hyperparameters(NamedTuple):
 
 
 GRID = {
-    "power": (1.0, 0.5, 0.25),
+    "power": POWERS,
     "flatness": (0.0, 0.5, 1.0),
     "alike": (0.0, 0.7, 0.95),
     "trust": (0.3, 0.8, 2.0),
@@ -104,7 +104,7 @@ GRID = {
 class Certificate:
     """What could still be gained under a budget, as far as the posterior knows.
 
-    It assumes that the loss is a function (1) of the prior that the evidence chose, without (3) and with
+    It assumes that the loss is a function (1) of the prior that the evidence tells, without (3) and with
     W = t²M², nowhere below 0, and that the search over its draws finds their least; it says nothing of
     texts that were not looked at.
 
