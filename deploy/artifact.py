@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from deploy.architecture import Architecture
 from deploy.exporters import Exported
-from deploy.manifest import MANIFEST, SCHEMA, build_manifest, files_in, readme
+from deploy.manifest import MANIFEST, SCHEMA, build_manifest, files_in, identity, readme, versions
+from deploy.materials import FILE as MATERIALS
+from deploy.materials import bill_of_materials
 from deploy.tokens import place_tokenizer
 from deploy.workload import Workload
-from devices.errors import ArtifactError, UsageError
+from devices.errors import ArtifactChanged, ArtifactError, UsageError
 from devices.files import sha256, whole_directory, write_json
+from devices.runtimes import RUNTIMES
 from devices.target import Target
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ class Artifact:
         """Read the manifest; the files are not looked at before :meth:`check_hashes`.
 
         Raises:
-            ArtifactError: there is no manifest, or it is damaged or of a newer schema.
+            ArtifactError: there is no manifest, or one of another schema.
+            ArtifactChanged: it is damaged, or not the one that was written.
         """
         path = directory / MANIFEST
         try:
@@ -51,7 +55,7 @@ class Artifact:
                 "give a directory that `cutonce export` wrote."
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
-            raise ArtifactError(
+            raise ArtifactChanged(
                 f"{path} is damaged ({type(error).__name__}: {error}); export the artifact again."
             ) from error
         if schema != SCHEMA:
@@ -69,7 +73,11 @@ class Artifact:
                 raise ValueError(f"file {file['path']!r} lies outside")
             _ = file["sha256"], file["bytes"], file["role"]
         _ = self.target, self.workload, self.architecture, self.exported
-        _ = self.manifest["label_names"], self.manifest["signature"], self.manifest["id"]
+        _ = self.manifest["label_names"], self.manifest["signature"]
+        if self.exported.path not in self.exported.files:
+            raise ValueError(f"model {self.manifest['model']!r} is not among its files")
+        if self.manifest["id"] != identity(self.manifest):
+            raise ValueError("its id is not that of what it says")
 
     @property
     def target(self) -> Target:
@@ -90,13 +98,15 @@ class Artifact:
 
     @property
     def reports(self) -> dict[str, Any]:
-        """What ``reports/`` holds, by name. Raises ArtifactError where a report is damaged."""
+        """What ``reports/`` holds, by name. Raises ArtifactChanged where a report is damaged."""
         found = {}
         for path in self._files("report"):
             try:
                 found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
-                raise ArtifactError(f"{path} cannot be read ({error}); export it again.") from error
+                raise ArtifactChanged(
+                    f"{path} cannot be read ({error}); export it again."
+                ) from error
         return found
 
     def encoder(self) -> Encoder:
@@ -106,20 +116,20 @@ class Artifact:
         return Encoder.from_pretrained(self.directory)
 
     def check_hashes(self) -> None:
-        """Raises ArtifactError naming the first file that is missing, differs or is not listed."""
+        """Raises ArtifactChanged naming the first file that is missing, differs or is not listed."""
         for file in self.manifest["files"]:
             path = self.directory / file["path"]
             if not path.is_file():
-                raise ArtifactError(f"{path} is missing; copy or export the artifact again.")
+                raise ArtifactChanged(f"{path} is missing; copy or export the artifact again.")
             if path.stat().st_size != file["bytes"] or sha256(path) != file["sha256"]:
-                raise ArtifactError(
+                raise ArtifactChanged(
                     f"{path} is not the file that the manifest describes; copy or export the "
                     "artifact again."
                 )
         listed = {self.directory / file["path"] for file in self.manifest["files"]}
         for path in files_in(self.directory):
             if path not in listed:
-                raise ArtifactError(f"{path} does not belong to the artifact; remove it.")
+                raise ArtifactChanged(f"{path} does not belong to the artifact; remove it.")
 
     def _files(self, role: str) -> list[Path]:
         files = self.manifest["files"]
@@ -164,6 +174,8 @@ def write_artifact(
         _copy(RUN_TEMPLATE, place / "run.py")
         text = readme(architecture, target, workload, source, reports)
         (place / "README.md").write_text(text, encoding="utf-8")
+        needed = ("numpy", "tokenizers", RUNTIMES.get(target.runtime).package)
+        write_json(place / MATERIALS, bill_of_materials(exported.path, needed, versions()))
         manifest = build_manifest(
             place,
             architecture=architecture,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deploy.architecture import Architecture
 from deploy.costs import parameters
+from deploy.materials import FILE as MATERIALS
 from deploy.workload import Workload
 from devices.files import sha256
 from devices.target import Target
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 _PACKAGES = (
     "torch",
@@ -35,6 +36,7 @@ _ROLES = {
     "model.safetensors": "encoder",
     "run.py": "script",
     "README.md": "readme",
+    MATERIALS: "materials",
 }
 
 
@@ -50,12 +52,8 @@ def build_manifest(
     max_length: int,
 ) -> dict[str, Any]:
     """The manifest of everything that lies in ``directory``; ``model`` is the file to load."""
-    files = [_entry(path, directory) for path in files_in(directory)]
-    content = "".join(f"{file['path']}{file['sha256']}" for file in files)
-    return {
+    manifest = {
         "schema": SCHEMA,
-        "id": hashlib.sha256(content.encode()).hexdigest()[:16],
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": source,
         "architecture": architecture.to_json(),
         "label_names": list(label_names),
@@ -64,8 +62,16 @@ def build_manifest(
         "model": model.relative_to(directory).as_posix(),
         "signature": _signature(architecture, max_length),
         "versions": versions(),
-        "files": files,
+        "files": [_entry(path, directory) for path in files_in(directory)],
     }
+    return {**manifest, "id": identity(manifest)}
+
+
+def identity(manifest: Mapping[str, Any]) -> str:
+    """A hash of all that a manifest says but its ``id``, which is this."""
+    said = {name: value for name, value in manifest.items() if name != "id"}
+    written = json.dumps(said, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(written.encode()).hexdigest()
 
 
 def files_in(directory: Path) -> list[Path]:

@@ -9,7 +9,8 @@
     ├── DeviceError              1   a device, its agent or a runtime failed
     │   └── AgentDied            1   an agent's process is gone, with all that it had loaded
     ├── StoreError               1   the measurement store cannot be opened, read or written
-    ├── ArtifactError            1   an artifact is damaged or incomplete
+    ├── ArtifactError            1   a directory is no artifact that can be read here
+    │   └── ArtifactChanged      3   a file of an artifact is missing, damaged or not its own
     └── GateNotMet               3   the work was done; what came out does not hold
         ├── BudgetUnreachable    3   no architecture of the space fits the budget
         ├── ParityFailed         3   an exported file does not answer as the original does
@@ -81,7 +82,13 @@ class StoreError(CutonceError):
 
 
 class ArtifactError(CutonceError):
-    """An artifact is damaged or incomplete."""
+    """A directory is no artifact that can be read here."""
+
+
+class ArtifactChanged(ArtifactError):
+    """A file of an artifact is missing, damaged or not its own."""
+
+    exit_code = 3
 
 
 class GateNotMet(CutonceError):

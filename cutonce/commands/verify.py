@@ -2,7 +2,7 @@
 
 All artifacts are measured in one interleaved campaign. A budget that is a fraction of the dense model's
 latency is judged beside the dense model, where the run that holds the artifact has it. Exit code 3 when
-one does not hold, 1 when a file of one was changed.
+one does not hold, or a file of one was changed.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def verify(
         out: write the result there too, as JSON.
 
     Raises:
-        ArtifactError: a directory is no artifact, or a file of it was changed.
+        ArtifactError: a directory is no artifact.
+        ArtifactChanged: a file of one was changed, is missing or does not belong to it.
     """
     from cutonce.proof import Subject
     from cutonce.trials import Promise, Trial, dense_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,18 @@ def _quantise(openvino: Any, source: Path, calibration: Sequence[Arrays]) -> Pat
 
 
 def _save(openvino: Any, model: Any, path: Path) -> None:
+    _count_names_anew(model)
     # The .xml comes last: where it is present the .bin is too.
     with staged([path.with_suffix(".bin"), path]) as (_, place):
         openvino.save_model(model, place, compress_to_fp16=False)
+
+
+def _count_names_anew(model: Any) -> None:
+    """The names that OpenVINO makes up count what its process has made so far; the file is to repeat."""
+    for number, node in enumerate(model.get_ordered_ops()):
+        kind = node.get_type_name()
+        if re.fullmatch(rf"{kind}_\d+", node.get_friendly_name()):
+            node.set_friendly_name(f"{kind}_{number}")
 
 
 def _vendor(name: str) -> Any:

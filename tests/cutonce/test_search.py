@@ -15,7 +15,7 @@ import cutonce
 from cutonce.cli import main
 from deploy.architecture import Architecture
 from deploy.encoder import Encoder
-from devices.errors import ArtifactError, BudgetUnreachable, ModelError, UsageError
+from devices.errors import ArtifactChanged, BudgetUnreachable, ModelError, UsageError
 from devices.target import Target
 from elastic.space import size_of
 from profiler.store import Store
@@ -225,8 +225,9 @@ def test_verify_holds_and_names_what_was_changed(artifact: Path, place: Path) ->
     tampered = artifact / "reports" / "metrics.json"
     kept = tampered.read_text()
     tampered.write_text(kept.replace("0.", "1.", 1))
-    with pytest.raises(ArtifactError, match="metrics"):
+    with pytest.raises(ArtifactChanged, match="metrics"):
         cutonce.verify([artifact], store=place / "store.sqlite")
+    assert main(words) == 3
     tampered.write_text(kept)
 
 
@@ -361,6 +362,7 @@ def _promise(artifact: Path, limit: float, bound: str = "intrinsic") -> None:
 
 
 def _rewrite(artifact: Path, latency: dict[str, Any]) -> None:
+    from deploy.manifest import identity
     from devices.files import sha256
 
     report = artifact / "reports" / "latency.json"
@@ -370,4 +372,4 @@ def _rewrite(artifact: Path, latency: dict[str, Any]) -> None:
     for file in content["files"]:
         if file["path"] == "reports/latency.json":
             file["sha256"], file["bytes"] = sha256(report), report.stat().st_size
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps({**content, "id": identity(content)}))

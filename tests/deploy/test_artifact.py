@@ -19,7 +19,7 @@ from deploy.encoder import Encoder
 from deploy.exporters import export_variant
 from deploy.tokens import load_tokenizer
 from deploy.workload import Workload
-from devices.errors import ArtifactError, ModelError, UsageError
+from devices.errors import ArtifactChanged, ArtifactError, ModelError, UsageError
 from devices.runtimes import RUNTIMES
 from devices.target import Target
 
@@ -99,17 +99,33 @@ def test_manifest_is_self_describing(tmp_path: Path, write: Write) -> None:
     assert manifest["signature"]["dynamic"]["sequence"] == {"min": 1, "max": 32}
     assert (manifest["signature"]["max_length"], manifest["signature"]["padding"]) == (8, "right")
     assert {"python", "torch", "onnxruntime", "numpy"} <= set(manifest["versions"])
-    assert manifest["created"].endswith("+00:00")
     text = (tmp_path / "a" / "README.md").read_text()
     assert "1.5 ms intrinsic" in text
     assert "accuracy: 0.9" in text
     assert "pip install numpy tokenizers onnxruntime" in text
 
 
-def test_the_id_follows_from_the_content(tmp_path: Path, write: Write) -> None:
-    first, same = write(tmp_path / "a"), write(tmp_path / "b")
-    other = write(tmp_path / "c", reports={})
-    assert first.manifest["id"] == same.manifest["id"] != other.manifest["id"]
+def test_the_same_artifact_is_the_same_to_the_byte(tmp_path: Path, write: Write) -> None:
+    first, same = write(tmp_path / "a").directory, write(tmp_path / "b").directory
+    files = [path.relative_to(first) for path in first.rglob("*") if path.is_file()]
+    assert all((first / name).read_bytes() == (same / name).read_bytes() for name in files)
+    other = write(tmp_path / "c", max_length=9)
+    assert other.manifest["id"] != Artifact.open(first).manifest["id"]
+
+
+def test_the_bill_of_materials_names_what_it_needs(tmp_path: Path, write: Write) -> None:
+    artifact = write(tmp_path / "a")
+    bill = json.loads((artifact.directory / "sbom.cdx.json").read_text())
+    described = bill["metadata"]["component"]
+    assert (described["type"], described["name"]) == ("machine-learning-model", "model.onnx")
+    [digest] = [f["sha256"] for f in artifact.manifest["files"] if f["path"] == "onnx/model.onnx"]
+    assert described["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    assert {part["name"] for part in bill["components"]} == {"numpy", "tokenizers", "onnxruntime"}
+    version = artifact.manifest["versions"]["onnxruntime"]
+    assert f"pkg:pypi/onnxruntime@{version}" in {part["purl"] for part in bill["components"]}
+    assert {"torch", "cutonce"} <= {
+        tool["name"] for tool in bill["metadata"]["tools"]["components"]
+    }
 
 
 def test_an_artifact_is_replaced_but_nothing_else(tmp_path: Path, write: Write) -> None:
@@ -148,15 +164,15 @@ def test_changed_missing_and_surplus_files_are_named(tmp_path: Path, write: Writ
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ArtifactError, match=r"model\.safetensors is not the file"):
+    with pytest.raises(ArtifactChanged, match=r"model\.safetensors is not the file"):
         artifact.check_hashes()
     artifact = fresh()
     (artifact.directory / "onnx" / "model.onnx").unlink()
-    with pytest.raises(ArtifactError, match=r"model\.onnx is missing"):
+    with pytest.raises(ArtifactChanged, match=r"model\.onnx is missing"):
         artifact.check_hashes()
     artifact = fresh()
     (artifact.directory / "onnx" / "model.onnx.data").write_bytes(b"")
-    with pytest.raises(ArtifactError, match=r"model\.onnx\.data does not belong"):
+    with pytest.raises(ArtifactChanged, match=r"model\.onnx\.data does not belong"):
         artifact.check_hashes()
 
 
@@ -170,12 +186,14 @@ def test_damaged_manifests(tmp_path: Path, write: Write) -> None:
         path.read_text()[:-30],
         "[]",
         json.dumps({**whole, "files": outside}),
+        json.dumps({**whole, "model": "../onnx/model.onnx"}),
+        json.dumps({**whole, "label_names": ["good", "bad"]}),
         json.dumps({**whole, "target": {"device": "local"}}),
         json.dumps({**whole, "workload": {"batch": 0, "length": 1}}),
         *(json.dumps({k: v for k, v in whole.items() if k != key}) for key in ("files", "model")),
     ):
         path.write_text(damaged)
-        with pytest.raises(ArtifactError, match="is damaged"):
+        with pytest.raises(ArtifactChanged, match="is damaged"):
             Artifact.open(path.parent)
     path.write_text(json.dumps({"schema": 99}))
     with pytest.raises(ArtifactError, match="schema 99"):
