@@ -163,7 +163,9 @@ def test_a_flat_prior_learns_which_cuts_are_harmless() -> None:
     told = list(itertools.product(range(2), repeat=6))
     for choice in np.random.default_rng(5).permutation(told)[:24].tolist():
         strategy.tell(tuple(choice), float(np.square(np.sqrt(cost) @ choice)) + 1e-3)
-    learned = strategy._belief(Hyperparameters(trust=0.8, pairs=1.0), learned=True).mean
+    learned = strategy._belief(
+        Hyperparameters(trust=0.8, pairs=1.0), *strategy._told(), learned=True
+    ).mean
     assert learned[::2].max() < 0.3 * learned[1::2].min(), learned
 
 
@@ -175,7 +177,9 @@ def test_what_a_level_costs_at_some_positions_is_learned_for_all() -> None:
     for choice in rng.integers(0, 3, (20, 6)):
         choice[5] = 0  # nothing is told of the last position
         strategy.tell(tuple(choice.tolist()), float(cost[choice].sum()) + 1e-3)
-    learned = strategy._belief(Hyperparameters(), learned=True).mean.reshape(6, 2)
+    learned = strategy._belief(Hyperparameters(), *strategy._told(), learned=True).mean.reshape(
+        6, 2
+    )
     assert learned[5, 1] < 0.6 * learned[5, 0]
 
 
@@ -187,4 +191,6 @@ def test_the_evidence_tells_what_power_of_the_loss_is_a_sum() -> None:
         for choice in rng.integers(0, LEVELS, (40, 5)):
             sums = float(cost[np.arange(5), choice].sum()) + 1e-3
             strategy.tell(tuple(choice.tolist()), sums ** (1 / power))
-        assert {strategy._evident(learned=True).power for _ in range(5)} == {power}
+        assert {strategy._evident(*strategy._told(), learned=True).power for _ in range(5)} == {
+            power
+        }

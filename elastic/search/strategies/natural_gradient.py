@@ -129,10 +129,9 @@ class NaturalGradient(Strategy):
         super().__init__(errors, budgets, seed=seed)
         self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
         single: Array = np.concatenate([row[1:] for row in self._errors])
-        alike = _over_positions(np.ones_like(single), self._ends)
+        self._steps, self._same = _steps(self._ends), _same_levels(self._ends)
         self._logs = np.log(single)
-        self._flat_logs = np.log(_over_positions(single, self._ends) / alike)
-        self._steps = _steps(self._ends)
+        self._flat_logs = np.log(self._same @ single / self._same.sum(1))
         self._hyper, self._asked = Hyperparameters(), ENOUGH - AGAIN
         self._decoded: dict[int, list[Choice]] = {}
 
@@ -210,8 +209,9 @@ class NaturalGradient(Strategy):
             return None
         best = self._losses[incumbents[0]]
         # A prior that was learned from the losses is surer of the rest than these warrant.
-        belief = self._belief(self._evident(learned=False), learned=False)
-        posterior = Posterior(belief, *self._told())
+        told = self._told()
+        belief = self._belief(self._evident(*told, learned=False), *told, learned=False)
+        posterior = Posterior(belief, *told)
         draws = (posterior.draw(self._rng) for _ in range(TRIED))
         every = (self._least(draw, budget, incumbents[0]) for draw in draws)
         # No loss is below 0, so that a draw that is cannot be the loss.
@@ -297,18 +297,19 @@ class NaturalGradient(Strategy):
         return changes, gains
 
     def _posterior(self) -> Posterior:
-        features, losses = self._told()
-        if len(losses) >= self._asked + max(AGAIN, self._asked // SELDOM):
-            self._hyper, self._asked = self._evident(learned=True), len(losses)
-        return Posterior(self._belief(self._hyper, learned=True), features, losses)
+        told = self._told()
+        count = len(told[1])
+        if count >= self._asked + max(AGAIN, self._asked // SELDOM):
+            self._hyper, self._asked = self._evident(*told, learned=True), count
+        return Posterior(self._belief(self._hyper, *told, learned=True), *told)
 
-    def _evident(self, *, learned: bool) -> Hyperparameters:
+    def _evident(self, features: Array, losses: Array, *, learned: bool) -> Hyperparameters:
         """Drawn one at a time, given the others, from what was before."""
-        features, losses = self._told()
 
         @cache
         def evidence(hyper: Hyperparameters) -> float:
-            return Posterior(self._belief(hyper, learned=learned), features, losses).evidence
+            belief = self._belief(hyper, features, losses, learned=learned)
+            return Posterior(belief, features, losses).evidence
 
         found = self._hyper
         for name, values in GRID.items():
@@ -322,9 +323,11 @@ class NaturalGradient(Strategy):
         losses = np.maximum([self._losses[choice] for choice in known], LEAST)
         return self._features(known), losses
 
-    def _belief(self, hyper: Hyperparameters, *, learned: bool) -> Belief:
+    def _belief(
+        self, hyper: Hyperparameters, features: Array, losses: Array, *, learned: bool
+    ) -> Belief:
         """With W = M and what the losses tell of m by (3), or with neither: then W is the sum's."""
-        (power, flatness, alike, trust, pairs, noise), (features, losses) = hyper, self._told()
+        power, flatness, alike, trust, pairs, noise = hyper
         correlated = alike**self._steps
 
         def belief(mean: Array) -> Belief:
@@ -351,9 +354,8 @@ class NaturalGradient(Strategy):
     def _shared(self, ratios: Array, told: Array) -> Array:
         """The mean of each level's ratios [p] that were told, and one more that is 1, over the positions
         with as many levels."""
-        return (_over_positions(ratios * told, self._ends) + 1) / (
-            _over_positions(told, self._ends) + 1
-        )
+        found: Array = (self._same @ (ratios * told) + 1) / (self._same @ told + 1)
+        return found
 
     def _features(self, choices: Sequence[Sequence[int]] | Array) -> Array:
         """φ [n, p]."""
@@ -374,19 +376,23 @@ def _usual(features: Array, widths: Array) -> float:
     return max(LEAST, float((features @ widths).mean())) if len(features) else 1.0
 
 
-def _over_positions(values: Array, ends: Array) -> Array:
-    """The sum of each level's values [p] over the positions with as many levels."""
-    rows = np.split(values, ends[1:-1])
-    sums = {n: np.sum([row for row in rows if len(row) == n], axis=0) for n in map(len, rows)}
-    return np.concatenate([sums[len(row)] for row in rows])
+def _same_levels(ends: Array) -> Array:
+    """1 where two are the same level of positions with as many levels, else 0 [p, p]."""
+    level, size = _levels(ends), np.repeat(np.diff(ends), np.diff(ends))
+    found: Array = (level[:, None] == level) & (size[:, None] == size)
+    return found.astype(float)
 
 
 def _steps(ends: Array) -> Array:
     """How many levels lie between two of one position [p, p]; infinite between positions."""
-    sizes = np.diff(ends)
-    position = np.repeat(np.arange(len(sizes)), sizes)
-    level = np.arange(len(position)) - np.repeat(ends[:-1], sizes)
+    level, position = _levels(ends), np.repeat(np.arange(len(ends) - 1), np.diff(ends))
     found: Array = np.where(position[:, None] == position, np.abs(level[:, None] - level), np.inf)
+    return found
+
+
+def _levels(ends: Array) -> Array:
+    """Of which level of its position each coefficient is, from 0 on [p]."""
+    found: Array = np.arange(ends[-1]) - np.repeat(ends[:-1], np.diff(ends))
     return found
 
 
