@@ -31,6 +31,16 @@ _PACKAGES = (
     "nncf",
     "numpy",
 )
+_PIPELINES = {
+    "classification": "text-classification",
+    "multi-label": "text-classification",
+    "regression": "text-classification",
+    "token-classification": "token-classification",
+    "question-answering": "question-answering",
+    "masked-language-model": "fill-mask",
+    "embedding": "feature-extraction",
+}
+"""What a hub calls the tasks of a model's outputs."""
 _ROLES = {
     "config.json": "encoder",
     "model.safetensors": "encoder",
@@ -75,9 +85,14 @@ def identity(manifest: Mapping[str, Any]) -> str:
 
 
 def files_in(directory: Path) -> list[Path]:
-    """Every file below ``directory`` except the manifest, sorted."""
+    """Every file below ``directory`` except the manifest, sorted; not the hidden ones, in which git and
+    the hub's client keep what is theirs."""
     return sorted(
-        path for path in directory.rglob("*") if path.is_file() and path != directory / MANIFEST
+        path
+        for path in directory.rglob("*")
+        if path.is_file()
+        and path != directory / MANIFEST
+        and not path.relative_to(directory).parts[0].startswith(".")
     )
 
 
@@ -123,10 +138,21 @@ def readme(
     source: str,
     reports: Mapping[str, Any],
 ) -> str:
-    """A page that says what this is and how to run it."""
+    """A page that says what this is and how to run it, with what a model hub files it under."""
+    from huggingface_hub import ModelCardData
+
+    filed = ModelCardData(
+        library_name="cutonce",
+        pipeline_tag=_PIPELINES[architecture.output],
+        tags=[target.runtime, target.precision],
+    )
     package = {"fake": "onnxruntime"}.get(target.runtime, target.runtime)
     latency, metrics = reports.get("latency") or {}, reports.get("metrics") or {}
     lines = [
+        "---",
+        filed.to_yaml(),
+        "---",
+        "",
         f"# {Path(source).name} for {target}",
         "",
         f"A text encoder cut by cutonce from `{source}`: {architecture}, "
@@ -148,7 +174,9 @@ def readme(
         "",
         "`manifest.json` names every file with its hash, the inputs and outputs, and the versions",
         "that made this; `reports/` holds the proofs; `config.json` and `model.safetensors` are",
-        "the same encoder in its canonical form.",
+        "the same encoder in its canonical form. After `import deploy.auto_model`, which comes with",
+        "cutonce, transformers' pipelines and auto classes load this directory and answer by the",
+        "exported file; `cutonce serve .` answers by the Open Inference Protocol.",
         "",
     ]
     return "\n".join(lines)

@@ -14,6 +14,8 @@ SUMMARIES: Mapping[str, str] = {
     "search": "cut a model to one or more latency budgets",
     "export": "turn a sub-network into an artifact that carries its own proof",
     "verify": "check an artifact: hashes, parity, task metric, latency against its budget",
+    "serve": "answer requests with artifacts, by the Open Inference Protocol",
+    "publish": "put an artifact into a model server's repository, or on the hub",
     "report": "a self-contained web page of a search run",
     "store": "what was measured: show it, merge another store, export to Parquet",
     "demo": "all of it, small and offline, on this machine",

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
+from huggingface_hub import ModelCardData
 
 from deploy import run_template
 from deploy.artifact import Artifact, write_artifact
@@ -103,6 +105,9 @@ def test_manifest_is_self_describing(tmp_path: Path, write: Write) -> None:
     assert "1.5 ms intrinsic" in text
     assert "accuracy: 0.9" in text
     assert "pip install numpy tokenizers onnxruntime" in text
+    card = ModelCardData(**yaml.safe_load(text.split("---")[1]))
+    assert card.pipeline_tag == "text-classification"
+    assert card.tags == ["onnxruntime", "fp32"]
 
 
 def test_the_same_artifact_is_the_same_to_the_byte(tmp_path: Path, write: Write) -> None:
@@ -153,6 +158,14 @@ def test_a_failed_write_leaves_the_old_one(tmp_path: Path, write: Write, tokeniz
         write(directory, tokenizer=slow)
     assert Artifact.open(directory).manifest == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "slow"]
+
+
+def test_what_carries_an_artifact_may_keep_its_own_there(tmp_path: Path, write: Write) -> None:
+    artifact = write(tmp_path / "a")
+    (artifact.directory / ".gitattributes").write_text("*.onnx filter=lfs\n")
+    (artifact.directory / ".cache" / "huggingface").mkdir(parents=True)
+    (artifact.directory / ".cache" / "huggingface" / "lock").touch()
+    artifact.check_hashes()
 
 
 def test_changed_missing_and_surplus_files_are_named(tmp_path: Path, write: Write) -> None:

@@ -1,0 +1,81 @@
+"""Serve artifacts on this machine by the Open Inference Protocol, over HTTP with JSON.
+
+A model is called as its directory, and answers at /v2/models/NAME/infer. As many requests run at once as
+its target has streams. Ctrl-C ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cutonce.console import progress, talk
+from devices.errors import MissingDependency, UsageError
+
+HOST, PORT = "127.0.0.1", 8000
+
+
+def serve(
+    directories: Sequence[str | Path], *, host: str = HOST, port: int = PORT
+) -> dict[str, Any]:
+    """Serve until interrupted.
+
+    Args:
+        host: the address to listen at; others than this machine reach it only where it is one of theirs.
+        port: 0 takes one that is free, and says which.
+
+    Raises:
+        ArtifactError: a directory is no artifact. ArtifactChanged: a file of one was changed.
+        UsageError: two are called the same, or the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from deploy.serving.application import application
+        from deploy.serving.served import Served
+    except ImportError as error:
+        raise MissingDependency(
+            'Serving needs fastapi and uvicorn: pip install "cutonce[serve]".'
+        ) from error
+    from deploy.artifact import Artifact
+
+    artifacts: dict[str, Artifact] = {}
+    for place in map(Path, directories):
+        name = place.resolve().name
+        if name in artifacts:
+            raise UsageError(f"Two artifacts are called {name!r}; rename one of their directories.")
+        artifacts[name] = Artifact.open(place)
+    with _listening(host, port) as listener:
+        with progress("loading"):
+            served = {name: Served(artifact) for name, artifact in artifacts.items()}
+        address = "http://{}:{}".format(*listener.getsockname()[:2])
+        for name in served:
+            talk(f"{address}/v2/models/{name}")
+        uvicorn.Server(uvicorn.Config(application(served), log_level="warning")).run([listener])
+    return {"address": address, "models": list(served)}
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"Nothing can listen at {host}:{port} ({error}); give another --port, or 0 for a free one."
+        ) from error
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directories", nargs="+", metavar="DIR", help="artifact directories")
+    parser.add_argument("--host", default=HOST, help=f"address to listen at (default {HOST})")
+    parser.add_argument("--port", type=int, default=PORT, help=f"0 for a free one (default {PORT})")
+
+
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    return serve(args.directories, host=args.host, port=args.port), 0
+
+
+def show(_result: dict[str, Any]) -> None:
+    """Nothing: all was said while it served."""

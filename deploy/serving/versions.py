@@ -1,0 +1,45 @@
+"""What the repositories of model servers have in common: ``NAME/VERSION/MODEL``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.artifact import Artifact
+from devices.errors import UsageError
+from devices.files import whole_directory
+
+VERSION = "1"
+"""Of every model: an artifact has no later one."""
+
+
+def require_runtime(artifact: Artifact, runtime: str, server: str) -> None:
+    """Raises UsageError where the artifact is for another runtime."""
+    if artifact.target.runtime != runtime:
+        raise UsageError(
+            f"{artifact.directory} is for {artifact.target.runtime}; {server} runs what was exported "
+            f"for {runtime}: `cutonce export … --target {artifact.target.device}/{runtime}/"
+            f"{artifact.target.precision}`."
+        )
+
+
+@contextmanager
+def model_directory(artifact: Artifact, directory: Path, stem: str) -> Iterator[Path]:
+    """A model's directory, whole or not at all, in which the exported files lie as ``1/STEM.*``; what
+    else belongs there is written in the block. One that a server's files lie in is replaced.
+
+    Raises:
+        UsageError: ``directory`` holds something else.
+        ArtifactChanged: a file of the artifact is not the one that was written.
+    """
+    artifact.check_hashes()
+    if directory.exists() and not (directory / VERSION).is_dir() and any(directory.iterdir()):
+        raise UsageError(f"{directory} exists and is no model of a server; give another --name.")
+    with whole_directory(directory) as place:
+        version = place / VERSION
+        version.mkdir()
+        for file in artifact.exported.files:
+            shutil.copyfile(file, version / f"{stem}{file.suffix}")
+        yield place
