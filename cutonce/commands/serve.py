@@ -13,19 +13,25 @@ from pathlib import Path
 from typing import Any
 
 from cutonce.console import progress, talk
+from cutonce.options import add_out, keep
 from devices.errors import MissingDependency, UsageError
 
 HOST, PORT = "127.0.0.1", 8000
 
 
 def serve(
-    directories: Sequence[str | Path], *, host: str = HOST, port: int = PORT
+    directories: Sequence[str | Path],
+    *,
+    host: str = HOST,
+    port: int = PORT,
+    out: Path | None = None,
 ) -> dict[str, Any]:
     """Serve until interrupted.
 
     Args:
         host: the address to listen at; others than this machine reach it only where it is one of theirs.
         port: 0 takes one that is free, and says which.
+        out: write the address and the models there, as JSON, when it begins to answer.
 
     Raises:
         ArtifactError: a directory is no artifact. ArtifactChanged: a file of one was changed.
@@ -52,16 +58,19 @@ def serve(
         with progress("loading"):
             served = {name: Served(artifact) for name, artifact in artifacts.items()}
         address = "http://{}:{}".format(*listener.getsockname()[:2])
+        result = keep(out, {"address": address, "models": list(served)})
         for name in served:
             talk(f"{address}/v2/models/{name}")
         uvicorn.Server(uvicorn.Config(application(served), log_level="warning")).run([listener])
-    return {"address": address, "models": list(served)}
+    return result
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise UsageError(f"--port must be 0 to 65535, not {port}.")
     try:
         return socket.create_server((host, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise UsageError(
             f"Nothing can listen at {host}:{port} ({error}); give another --port, or 0 for a free one."
         ) from error
@@ -71,10 +80,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directories", nargs="+", metavar="DIR", help="artifact directories")
     parser.add_argument("--host", default=HOST, help=f"address to listen at (default {HOST})")
     parser.add_argument("--port", type=int, default=PORT, help=f"0 for a free one (default {PORT})")
+    add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    return serve(args.directories, host=args.host, port=args.port), 0
+    return serve(args.directories, host=args.host, port=args.port, out=args.out), 0
 
 
 def show(_result: dict[str, Any]) -> None:

@@ -33,13 +33,18 @@ def artifact(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(artifact: Path) -> Iterator[str]:
+def address(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a server that was started for the tests, and is interrupted at their end."""
+    out = tmp_path_factory.mktemp("server") / "server.json"
     command = [sys.executable, "-m", "cutonce.cli", "serve", str(artifact), "--port", "0"]
+    command += ["--out", str(out)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         line = next(line for line in server.stderr if line.startswith("http"))
-        yield line.removeprefix("http://").partition("/")[0]
+        said = json.loads(out.read_text())
+        assert said["models"] == ["small"]
+        assert line.strip() == f"{said['address']}/v2/models/small"
+        yield said["address"].removeprefix("http://")
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 130
 
@@ -75,6 +80,7 @@ def test_a_port_that_is_taken(artifact: Path, capsys: pytest.CaptureFixture[str]
         assert main(["serve", str(artifact), "--port", str(port)]) == 2
     assert f"Nothing can listen at 127.0.0.1:{port}" in capsys.readouterr().err
     assert main(["serve", str(artifact), "--port", "65536"]) == 2
+    assert "must be 0 to 65535" in capsys.readouterr().err
     assert main(["serve", str(artifact), str(artifact)]) == 2
     assert "Two artifacts are called 'small'" in capsys.readouterr().err
 
