@@ -55,6 +55,15 @@ class Promise:
             if some["target"] == str(target)
         )
 
+    def to_json(self, target: Target) -> dict[str, Any]:
+        """What :meth:`read` reads."""
+        return {
+            "target": str(target),
+            "bound": self.bound,
+            "limit": self.limit,
+            "fraction": self.fraction,
+        }
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -133,10 +142,8 @@ class Outcome:
         """What :meth:`Promise.read` reads, with what was found."""
         return [
             {
-                "target": str(self.measurement.target),
-                "bound": verdict.promise.bound,
+                **verdict.promise.to_json(self.measurement.target),
                 "limit": verdict.limit,
-                "fraction": verdict.promise.fraction,
                 "measured": None if math.isnan(verdict.value) else verdict.value,
                 "unit": verdict.unit,
                 "met": verdict.met,

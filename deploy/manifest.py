@@ -16,6 +16,7 @@ from deploy.costs import parameters
 from deploy.materials import FILE as MATERIALS
 from deploy.workload import Workload
 from devices.files import sha256
+from devices.runtimes import RUNTIMES
 from devices.target import Target
 
 SCHEMA = 2
@@ -146,7 +147,7 @@ def readme(
         pipeline_tag=_PIPELINES[architecture.output],
         tags=[target.runtime, target.precision],
     )
-    package = {"fake": "onnxruntime"}.get(target.runtime, target.runtime)
+    package = RUNTIMES.get(target.runtime).package
     latency, metrics = reports.get("latency") or {}, reports.get("metrics") or {}
     lines = [
         "---",
@@ -159,6 +160,10 @@ def readme(
         f"{parameters(architecture):,} parameters, for {workload}.",
         "",
     ]
+    if not reports.get("parity"):
+        lines.append(
+            "Nothing of it was run where it was made: `cutonce verify .` proves it where it runs."
+        )
     if "intrinsic" in latency:
         lines.append(
             f"* Measured: {latency['intrinsic']:.3g} ms intrinsic, {latency['p90']:.3g} ms p90."

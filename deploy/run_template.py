@@ -87,12 +87,47 @@ def torch_program(program: Any, device: str) -> Run:
     return run
 
 
+def load_tensorrt(path: str, _target: dict[str, Any]) -> Run:
+    """Builds the engine first, which takes a while; build.sh keeps one for programs of one's own."""
+    import tensorrt
+    import torch
+
+    logger = tensorrt.Logger(tensorrt.Logger.ERROR)
+    builder = tensorrt.Builder(logger)
+    flag = getattr(tensorrt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if flag is None else 1 << int(flag))
+    if not tensorrt.OnnxParser(network, logger).parse_from_file(path):
+        sys.exit(f"TensorRT {tensorrt.__version__} does not take {path}.")
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    shapes = json.loads(Path(path).with_name("profiles.json").read_text(encoding="utf-8"))
+    for name, some in shapes.items():
+        profile.set_shape(name, some["min"], some["opt"], some["max"])
+    config.add_optimization_profile(profile)
+    plan = builder.build_serialized_network(network, config)
+    engine = tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
+    context = engine.create_execution_context()
+
+    def run(inputs: Arrays) -> Any:
+        given = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
+        for name, tensor in given.items():
+            context.set_input_shape(name, tuple(tensor.shape))
+            context.set_tensor_address(name, tensor.data_ptr())
+        answer = torch.empty(tuple(context.get_tensor_shape("logits")), device="cuda")
+        context.set_tensor_address("logits", answer.data_ptr())
+        context.execute_async_v3(torch.cuda.current_stream().cuda_stream)
+        return answer.cpu().numpy()
+
+    return run
+
+
 RUNTIMES = {
     "onnxruntime": load_onnxruntime,
+    "onnxruntime-mobile": load_onnxruntime,
     "fake": load_onnxruntime,
     "openvino": load_openvino,
     "torch": load_torch,
     "torch-cuda": load_torch_cuda,
+    "tensorrt": load_tensorrt,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deploy.architecture import Architecture
 from devices.errors import UsageError
 
 
@@ -25,6 +26,14 @@ class Workload:
     @property
     def tokens(self) -> int:
         return self.batch * self.length
+
+    def require_fits(self, architecture: Architecture) -> None:
+        """Raises UsageError where the architecture has fewer positions than the sequences have tokens."""
+        if self.length > architecture.positions:
+            raise UsageError(
+                f"Length {self.length} is more than the {architecture.positions} positions of "
+                f"{architecture}; measure it with a shorter --length."
+            )
 
     def __str__(self) -> str:
         return f"batch {self.batch} × length {self.length}"

@@ -187,11 +187,7 @@ def _check(jobs: Sequence[Job], visits: int) -> None:
     if visits < 1:
         raise UsageError(f"A campaign takes at least 1 visit, not {visits}; 9 or more are sound.")
     for job in jobs:
-        if job.workload.length > job.architecture.positions:
-            raise UsageError(
-                f"Length {job.workload.length} is more than the {job.architecture.positions} "
-                f"positions of {job.architecture}; measure it with a shorter --length."
-            )
+        job.workload.require_fits(job.architecture)
 
 
 def _subjects(

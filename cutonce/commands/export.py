@@ -4,7 +4,8 @@ The exported file is reloaded in a fresh process and must agree with the encoder
 scored on the task's report split where the task's data is here, and measured. Without --target a
 sub-network of `cutonce search` is exported for the target that it was cut for; without --data the task
 is the one that it was cut on. With --target DEVICE/auto every runtime and precision there is tried: the
-fastest of those that are correct is exported, and the artifact tells how the others did.
+fastest of those that are correct is exported, and the artifact tells how the others did. What cannot run
+here is written with --unproved, for `cutonce verify` to prove where it can.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def export(
     out: Path | None = None,
     seed: int = 0,
     allowed_loss: float = ALLOWED_LOSS,
+    unproved: bool = False,
 ) -> dict[str, Any]:
     """Write the artifact; returns where, and its reports.
 
@@ -69,6 +71,7 @@ def export(
         batch, length: the workload to measure; default: what it was cut for, else 1 × 128.
         out: the artifact; default: ``RUN/artifacts/NAME`` for ``RUN/subnets/NAME``.
         allowed_loss: of the score on the search split, that a variant of ``auto`` may lose.
+        unproved: run nothing; the artifact says what it is to prove, and nothing of what it did.
 
     Raises:
         ParityFailed: the exported file does not answer as the encoder does; nothing is written.
@@ -91,6 +94,10 @@ def export(
     if target is None and not record:
         raise UsageError(f"{subnet} was not cut for a target; name one with --target.")
     targets = targets_of(target or record["target"])
+    if unproved and len(targets) > 1:
+        raise UsageError(
+            f"{target} chooses by measuring, which --unproved does not; name a target."
+        )
     known_as = targets[0].slug if len(targets) == 1 else slug(str(target))
     directory = out or _place(Path(subnet), known_as if target else None)
     check_place(directory)
@@ -100,6 +107,7 @@ def export(
     workload = Workload(
         known.batch if batch is None else batch, known.length if length is None else length
     )
+    workload.require_fits(encoder.architecture)
     learned = _task(
         model,
         record,
@@ -135,8 +143,8 @@ def export(
         promises = Promise.read(record, chosen) if workload == known else ()
         beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promises else None
         trial = Trial(subject, promises, beside)
-        reports = _prove(trial, learned, calibration, opened, visits, seed)
-        reports["variants"] = variants
+        reports = _unproved(trial) if unproved else _prove(trial, learned, opened, visits, seed)
+        reports |= _origin(learned, calibration) | {"variants": variants}
         artifact = write_artifact(
             directory,
             encoder=encoder,
@@ -178,15 +186,13 @@ def _task(model: LoadedModel, record: dict[str, Any], **given: Any) -> Task | No
 def _prove(
     trial: Trial,
     task: Task | None,
-    calibration: Sequence[Arrays],
     store: Store,
     visits: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The reports of an artifact; raises ParityFailed before anything is measured."""
+    """What it proves here; raises ParityFailed before anything is measured."""
     from cutonce import proof
     from cutonce.trials import run_trials
-    from deploy.calibration import calibration_hash
 
     with progress("parity in a fresh process"):
         parity = proof.parity(trial.subject, task)
@@ -201,11 +207,21 @@ def _prove(
             seed=seed,
             progress=advance,
         )
+    return {"parity": parity.to_json(), "latency": outcome.to_json(), "metrics": metrics}
+
+
+def _unproved(trial: Trial) -> dict[str, Any]:
+    """What it is to prove elsewhere."""
+    promises = [promise.to_json(trial.subject.target) for promise in trial.promises]
+    return {"parity": None, "latency": None, "metrics": None, "promise": {"limits": promises}}
+
+
+def _origin(task: Task | None, calibration: Sequence[Arrays]) -> dict[str, Any]:
+    """What it was made from."""
+    from deploy.calibration import calibration_hash
+
     calibrated = {"examples": len(calibration), "hash": calibration_hash(calibration)}
     return {
-        "parity": parity.to_json(),
-        "latency": outcome.to_json(),
-        "metrics": metrics,
         "task": task.to_json() if task else None,
         "calibration": calibrated if calibration else None,
     }
@@ -235,6 +251,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=ALLOWED_LOSS,
         help=f"of the score, that a variant of DEVICE/auto may lose (default {ALLOWED_LOSS})",
     )
+    parser.add_argument(
+        "--unproved", action="store_true", help="write what cannot run here; verify proves it there"
+    )
     add_workload(parser)
     parser.set_defaults(batch=None, length=None)
     add_optional_task(parser)
@@ -254,12 +273,16 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         out=args.out,
         seed=args.seed,
         allowed_loss=args.allowed_loss,
+        unproved=args.unproved,
     )
-    return result, 0 if result["latency"]["met"] else 3
+    return result, 0 if args.unproved or result["latency"]["met"] else 3
 
 
 def show(result: dict[str, Any]) -> None:
     latency, metrics = result["latency"], result["metrics"]
+    if latency is None:
+        say(f"{result['artifact']}: nothing was run; `cutonce verify` proves it where it runs.")
+        return
     score = f", {name_of(metrics)} {quoted(metrics)}" if metrics else ""
     budget = f" (budget {limits(latency['limits'])})" if latency["limits"] else ""
     taken = milliseconds(latency["intrinsic"])

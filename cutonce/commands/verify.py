@@ -65,7 +65,10 @@ def verify(
         subject = Subject(artifact.encoder(), artifact.target, artifact.exported, artifact.workload)
         with progress(f"parity and metric of {artifact.directory.name}"):
             rows.append(_check(artifact, subject, data, evaluation))
-        promises = Promise.read(artifact.reports.get("latency") or {}, artifact.target)
+        reports = artifact.reports
+        promises = Promise.read(
+            reports.get("latency") or reports.get("promise") or {}, artifact.target
+        )
         run = artifact.directory.resolve().parent.parent
         beside = dense_of(run, subject.target, subject.workload) if promises else None
         trials.append(Trial(subject, promises, beside))

@@ -7,7 +7,9 @@ Every exporter writes into a root directory with a fixed layout, so that formats
 share its file, and an artifact can be told apart by its paths:
 
     onnx/model.onnx, onnx/model_int8.onnx, model_int8_static.onnx and model_int8_reduced.onnx
+    mobile/model.ort, model_int8.ort, …, each with .required_operators_and_types.config
     openvino/openvino_model.xml and .bin, openvino/openvino_model_int8.xml and .bin
+    tensorrt/model_fp16.onnx, model_bf16.onnx and model_int8.onnx, profiles.json and build.sh
     torch/model.pt2, torch/model_bf16.pt2, torch/model_fp16.pt2
     fake/model.onnx and model.costs.json, fake/model_int8.onnx and model_int8.costs.json
 
@@ -70,7 +72,9 @@ EXPORTERS = Registry(
     {
         "torch": "deploy.exporters.to_torch:TorchExporter",
         "torch-cuda": "deploy.exporters.to_torch:TorchExporter",
+        "tensorrt": "deploy.exporters.to_tensorrt:TensorRtExporter",
         "onnxruntime": "deploy.exporters.to_onnx:OnnxExporter",
+        "onnxruntime-mobile": "deploy.exporters.to_ort_format:OrtFormatExporter",
         "openvino": "deploy.exporters.to_openvino:OpenVinoExporter",
         "fake": "deploy.exporters.to_fake:FakeExporter",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ _NAMES = {
     "int8-static": "model_int8_static.onnx",
     "int8-reduced": "model_int8_reduced.onnx",
 }
+_SYMMETRIC = {
+    "ActivationSymmetric": True,
+    "WeightSymmetric": True,
+    "QuantizeBias": False,
+    "AddQDQPairToWeight": True,
+    "DedicatedQDQPair": True,
+}
 
 
 def quantise(source: Path, precision: str, calibration: Sequence[Arrays]) -> Path:
@@ -32,48 +40,75 @@ def quantise(source: Path, precision: str, calibration: Sequence[Arrays]) -> Pat
     path = source.with_name(_NAMES[precision])
     if path.exists():
         return path
-    if precision == "int8-static" and not calibration:
-        raise UsageError(
-            "onnxruntime int8-static needs calibration batches to find its scales; give some of the "
-            "task's texts (--data), or take int8, which finds them at run time."
-        )
-    silence_telemetry()
-    with staged([path]) as (place,), silence():
-        if precision == "int8-static":
-            _static(source, place, calibration)
-        else:
-            _dynamic(source, place, reduced=precision == "int8-reduced")
-        # The quantiser can write nodes that no kernel takes; better here than on a device.
-        onnx.checker.check_model(onnx.load(place))
-        _check_loads(place)
+    if precision == "int8-static":
+        _static(source, path, calibration, "onnxruntime int8-static")
+    else:
+        _dynamic(source, path, reduced=precision == "int8-reduced")
     return path
 
 
-def _dynamic(source: Path, place: Path, *, reduced: bool) -> None:
+def quantise_symmetric(source: Path, path: Path, calibration: Sequence[Arrays]) -> None:
+    """Write to ``path`` a twin of ``source`` as TensorRT's parser asks for: signed, without zero points,
+    each product with a pair of quantisation and its inverse of its own on both sides.
+
+    Raises:
+        UsageError: there are no calibration batches.
+    """
+    if not path.exists():
+        _static(source, path, calibration, "TensorRT int8", symmetric=True)
+
+
+@contextmanager
+def _checked(path: Path) -> Iterator[Path]:
+    """A temporary place for ``path``, which it takes when what was written there is sound."""
+    silence_telemetry()
+    with staged([path]) as (place,), silence():
+        yield place
+        # The quantiser can write nodes that no kernel takes; better here than on a device.
+        onnx.checker.check_model(onnx.load(place))
+        _check_loads(place)
+
+
+def _dynamic(source: Path, path: Path, *, reduced: bool) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(
-        source,
-        place,
-        per_channel=True,
-        reduce_range=reduced,
-        weight_type=QuantType.QInt8,
-        op_types_to_quantize=["MatMul"],
-    )
+    with _checked(path) as place:
+        quantize_dynamic(
+            source,
+            place,
+            per_channel=True,
+            reduce_range=reduced,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul"],
+        )
 
 
-def _static(source: Path, place: Path, calibration: Sequence[Arrays]) -> None:
+def _static(
+    source: Path,
+    path: Path,
+    calibration: Sequence[Arrays],
+    what: str,
+    *,
+    symmetric: bool = False,
+) -> None:
     from onnxruntime.quantization import QuantType, quantize_static
 
-    quantize_static(
-        source,
-        place,
-        _Reader(calibration),
-        nodes_to_quantize=_products_with_weights(source),
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    if not calibration:
+        raise UsageError(
+            f"{what} needs calibration batches to find its scales; give some of the task's texts "
+            "(--data), or take onnxruntime int8, which finds them at run time."
+        )
+    with _checked(path) as place:
+        quantize_static(
+            source,
+            place,
+            _Reader(calibration),
+            nodes_to_quantize=_products_with_weights(source),
+            per_channel=True,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options=_SYMMETRIC if symmetric else None,
+        )
 
 
 class _Reader:

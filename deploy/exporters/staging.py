@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deploy.encoder import Encoder
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "logits"
+NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @contextlib.contextmanager
@@ -70,3 +71,15 @@ def dynamic_shapes(encoder: Encoder) -> tuple[dict[int, Any], ...]:
     batch = torch.export.Dim("batch", min=1)
     sequence = torch.export.Dim("sequence", min=1, max=encoder.architecture.positions)
     return ({0: batch, 1: sequence},) * len(INPUTS)
+
+
+class FloatLogits(nn.Module):
+    """An encoder of :data:`NARROW` weights whose logits are float32."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        logits: Tensor = self.encoder(input_ids, attention_mask, token_type_ids)
+        return logits.float()

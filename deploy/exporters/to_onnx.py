@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import onnx.numpy_helper
 import torch
+from torch import nn
 
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
@@ -50,11 +51,16 @@ class OnnxExporter:
 def export_graph(encoder: Encoder, directory: Path) -> Path:
     """The fp32 graph at ``onnx/model.onnx``: inputs int64 [batch, sequence], output ``logits``."""
     path = directory / "onnx" / "model.onnx"
-    if path.exists():
-        return path
+    if not path.exists():
+        trace(plain_copy(encoder), encoder, path)
+    return path
+
+
+def trace(module: nn.Module, encoder: Encoder, path: Path) -> None:
+    """Write the graph of ``module``, which takes what ``encoder`` does, to ``path``."""
     with silence():
         program = torch.onnx.export(
-            plain_copy(encoder),
+            module,
             example(encoder),
             dynamo=True,
             opset_version=OPSET,
@@ -67,7 +73,6 @@ def export_graph(encoder: Encoder, directory: Path) -> Path:
     _clean(model)
     with staged([path]) as (place,):
         onnx.save(model, place)
-    return path
 
 
 def _clean(model: onnx.ModelProto) -> None:

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
-from deploy.exporters.staging import dynamic_shapes, example, plain_copy, silence, staged
+from deploy.exporters.staging import (
+    NARROW,
+    FloatLogits,
+    dynamic_shapes,
+    example,
+    plain_copy,
+    silence,
+    staged,
+)
 from devices.runtimes import Arrays
-
-_NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchExporter:
@@ -31,8 +37,8 @@ class TorchExporter:
         path = directory / "torch" / f"{stem}.pt2"
         if not path.exists():
             module: nn.Module = plain_copy(encoder)
-            if precision in _NARROW:
-                module = _FloatLogits(module.to(_NARROW[precision]))
+            if precision in NARROW:
+                module = FloatLogits(module.to(NARROW[precision]))
             with staged([path]) as (place,), silence():
                 program = torch.export.export(
                     module, example(encoder), dynamic_shapes=dynamic_shapes(encoder)
@@ -41,13 +47,3 @@ class TorchExporter:
                     node.meta.pop("stack_trace", None)  # source paths of the machine that traced
                 torch.export.save(program, place)
         return Exported(path, (path,))
-
-
-class _FloatLogits(nn.Module):
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        logits: Tensor = self.encoder(input_ids, attention_mask, token_type_ids)
-        return logits.float()

@@ -72,7 +72,9 @@ RUNTIMES = Registry(
     {
         "torch": "devices.runtimes.torch_runtime:TorchRuntime",
         "torch-cuda": "devices.runtimes.torch_cuda_runtime:TorchCudaRuntime",
+        "tensorrt": "devices.runtimes.tensorrt_runtime:TensorRtRuntime",
         "onnxruntime": "devices.runtimes.onnxruntime_runtime:OnnxRuntime",
+        "onnxruntime-mobile": "devices.runtimes.onnxruntime_runtime:OnnxRuntimeMobile",
         "openvino": "devices.runtimes.openvino_runtime:OpenVinoRuntime",
         "fake": "devices.runtimes.fake_runtime:FakeRuntime",
     },

@@ -35,7 +35,7 @@ class OnnxRuntime:
     """Loads ``.onnx`` files; the precision is in the file."""
 
     package = "onnxruntime"
-    precisions = ("fp32", "int8", "int8-static", "int8-reduced")
+    precisions: tuple[str, ...] = ("fp32", "int8", "int8-static", "int8-reduced")
     gpu = False
     install = "pip install onnxruntime"
 
@@ -69,6 +69,13 @@ class OnnxRuntime:
                 f"onnxruntime cannot load {path} ({error}); export it again with `cutonce export`."
             ) from error
         return OnnxSession(session, "int8" if quantised else "f32")
+
+
+class OnnxRuntimeMobile(OnnxRuntime):
+    """Loads ``.ort`` files, in which the graph is as it was optimised when it was exported. A reduced
+    build of onnxruntime takes these alone; the whole one takes them too."""
+
+    precisions = ("fp32", "int8")
 
 
 def _holds_quantised(path: Path) -> bool:

@@ -94,7 +94,7 @@ class TorchCudaRuntime:
         threads: int,  # noqa: ARG002 - the work is the GPU's
         alone: bool = True,  # noqa: ARG002
     ) -> CudaSession:
-        _require_gpu()
+        require_gpu()
         from torch.export.passes import move_to_device_pass
 
         program = load_program(path)
@@ -104,7 +104,8 @@ class TorchCudaRuntime:
         return CudaSession(module, program.graph_signature.user_inputs, stored_precision(program))
 
 
-def _require_gpu() -> None:
+def require_gpu() -> None:
+    """Raises MissingDependency without torch, DeviceError where it sees no GPU."""
     try:
         import torch
     except ImportError as error:

@@ -12,8 +12,10 @@ import torch
 
 import cutonce
 from cutonce import variants
+from cutonce.cli import main
 from cutonce.tasks import load_task
 from cutonce.variants import Contest, targets_of
+from deploy.artifact import Artifact
 from deploy.encoder import Encoder
 from deploy.exporters import export_variant
 from deploy.task import Task
@@ -139,3 +141,27 @@ def test_what_is_computed_in_another_precision_is_out(contest: Contest, tmp_path
     measured(contest, tmp_path)
     assert contest.out == {FP32: f"{FP32}: it computes in int8 there."}
     assert contest.fastest() == INT8
+
+
+def test_what_cannot_run_here_is_written_unproved(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "artifact"
+    words = ["export", str(model), "--out", str(place), "--unproved", "--target"]
+    assert main([*words, "local/tensorrt/fp16"]) == 2
+    assert "128 is more than the 32 positions" in capsys.readouterr().err
+    words[1:1] = ["--length", "16"]
+    assert main([*words, "local/tensorrt/fp16"]) == 0
+    assert "`cutonce verify` proves it where it runs" in capsys.readouterr().out
+    artifact = Artifact.open(place)
+    artifact.check_hashes()
+    assert artifact.reports == {"promise": {"limits": []}}
+    assert {path.name for path in artifact.exported.files} == {
+        "model_fp16.onnx", "profiles.json", "build.sh",
+    }  # fmt: skip
+    assert "Nothing of it was run" in (place / "README.md").read_text()
+    assert main([*words, "fake:3/auto"]) == 2
+    assert "chooses by measuring" in capsys.readouterr().err
+    assert main([*words, "fake:3/fake/int8"]) == 0
+    checked = cutonce.verify([place], store=tmp_path / "store.sqlite", visits=8)
+    assert checked["holds"]

@@ -21,7 +21,8 @@ def test_reads_what_it_writes(
 ) -> None:
     runtime, precision = variant
     device = f"fake:{seed}" if runtime == "fake" else "local"
-    target = Target(device, runtime, precision, threads, 1 if runtime == "torch-cuda" else streams)
+    streams = 1 if RUNTIMES.get(runtime).gpu else streams
+    target = Target(device, runtime, precision, threads, streams)
     assert Target.parse(str(target)) == target
     assert target.virtual == (runtime == "fake")
     assert not set(target.slug) & set("/:@")
