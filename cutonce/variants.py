@@ -45,7 +45,11 @@ def targets_of(text: str) -> list[Target]:
     if not match:
         return [Target.parse(text)]
     device, threads = match["device"], match["threads"] or ""
-    here = [name for name, version in open_device(device).runtimes().items() if version]
+    here = [
+        name
+        for name, version in open_device(device).runtimes().items()
+        if version and not RUNTIMES.get(name).stands_for
+    ]
     if not here:
         raise DeviceError(f"{device} has no runtime; `cutonce devices` says what to install.")
     return [

@@ -123,6 +123,7 @@ def load_tensorrt(path: str, _target: dict[str, Any]) -> Run:
 RUNTIMES = {
     "onnxruntime": load_onnxruntime,
     "onnxruntime-mobile": load_onnxruntime,
+    "onnxruntime-web": load_onnxruntime,  # a browser loads the same file
     "fake": load_onnxruntime,
     "openvino": load_openvino,
     "torch": load_torch,

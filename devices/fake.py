@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from devices.errors import UsageError
-from devices.fingerprint import Fingerprint, installed_version
+from devices.fingerprint import Fingerprint
 from devices.local import LocalDevice
+from devices.packages import installed_version
 from devices.runtimes.fake_runtime import SEED_VARIABLE
 
 

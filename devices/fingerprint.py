@@ -7,9 +7,10 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from devices.packages import installed_version
 
 # The instruction sets that decide which kernels a runtime picks.
 _FLAGS = {
@@ -17,7 +18,7 @@ _FLAGS = {
     "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16",
     "asimd", "asimddp", "asimdhp", "bf16", "i8mm", "sve",
 }  # fmt: skip
-_PACKAGES = ("torch", "onnxruntime", "openvino")
+_PACKAGES = ("torch", "onnxruntime", "openvino", "tensorrt")
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,6 @@ class Fingerprint:
                 "runtimes": tuple((name, number) for name, number in data["runtimes"]),
             }
         )
-
-
-def installed_version(package: str) -> str | None:
-    """Version of an installed package, without importing it."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @cache

@@ -15,7 +15,7 @@ import numpy as np
 
 import devices
 from devices.errors import DeviceError, UsageError
-from devices.fingerprint import Fingerprint, installed_version, local_fingerprint
+from devices.fingerprint import Fingerprint, local_fingerprint
 from devices.runner import pack, unpack
 from devices.runtimes import RUNTIMES, Arrays
 
@@ -71,11 +71,9 @@ class LocalDevice:
         return local_fingerprint()
 
     def runtimes(self) -> Mapping[str, str | None]:
-        real = {name: RUNTIMES.get(name) for name in RUNTIMES if name != "fake"}
+        real = {name: RUNTIMES.get(name)() for name in RUNTIMES if name != "fake"}
         return {
-            name: None
-            if runtime.gpu and not self.fingerprint().gpu
-            else installed_version(runtime.package)
+            name: None if runtime.gpu and not self.fingerprint().gpu else runtime.version()
             for name, runtime in real.items()
         }
 

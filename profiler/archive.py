@@ -9,7 +9,17 @@ import devices
 import devices.runtimes
 import profiler.agent
 
-_DEVICES = ("__init__", "counters", "energy", "errors", "gpu", "offline", "precision", "registry")
+_DEVICES = (
+    "__init__",
+    "counters",
+    "energy",
+    "errors",
+    "gpu",
+    "offline",
+    "packages",
+    "precision",
+    "registry",
+)
 _PROFILER = ("__init__", "streams")
 _STAMP = (1980, 1, 1, 0, 0, 0)  # the same bytes from the same sources
 

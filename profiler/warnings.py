@@ -8,6 +8,7 @@ from enum import Enum
 from itertools import pairwise
 
 from devices.precision import PRECISIONS
+from devices.runtimes import RUNTIMES
 from devices.target import Target
 from profiler import gate
 from profiler.statistics import LEAST_VISITS, Statistics, contention
@@ -71,6 +72,10 @@ class Doubt(Enum):
         "The runtime computes in another precision than asked for. Choose a target in the "
         "precision that it uses, or another runtime."
     )
+    ELSEWHERE = (
+        "The runtime stands for another one, as Node does for a browser: its answers are the same, its "
+        "times are not. Measure where the model is to run."
+    )
     VIRTUAL_CLOCK = (
         "The times are computed, not taken: the fake device is for trying things out. Measure on "
         "a real target before relying on them."
@@ -101,6 +106,7 @@ def judge(
         Doubt.PROCESSES_DIFFER: _processes_differ(quiet),
         Doubt.CLOCK_JUMPED: _goes_back(visits),
         Doubt.PRECISION_DIFFERS: used != PRECISIONS[target.precision].computes,
+        Doubt.ELSEWHERE: bool(RUNTIMES.get(target.runtime).stands_for),
         Doubt.VIRTUAL_CLOCK: target.virtual,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)

@@ -75,6 +75,7 @@ EXPORTERS = Registry(
         "tensorrt": "deploy.exporters.to_tensorrt:TensorRtExporter",
         "onnxruntime": "deploy.exporters.to_onnx:OnnxExporter",
         "onnxruntime-mobile": "deploy.exporters.to_ort_format:OrtFormatExporter",
+        "onnxruntime-web": "deploy.exporters.to_onnx:OnnxExporter",
         "openvino": "deploy.exporters.to_openvino:OpenVinoExporter",
         "fake": "deploy.exporters.to_fake:FakeExporter",
     },

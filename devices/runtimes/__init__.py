@@ -43,16 +43,22 @@ class Runtime(Protocol):
     """Loads files of one format.
 
     Attributes:
-        package: the Python package that it needs.
+        package: the Python package that answers by its files.
         precisions: what it can be asked for, see :data:`devices.precision.PRECISIONS`.
         gpu: whether it runs on a GPU.
+        stands_for: where its files are to run in truth, if that is elsewhere: its times are not those.
         install: the command that installs it.
     """
 
     package: str
     precisions: tuple[str, ...]
     gpu: bool
+    stands_for: str
     install: str
+
+    def version(self) -> str | None:
+        """That is installed here; None where it is not."""
+        ...
 
     def load(self, path: Path, precision: str, threads: int, alone: bool = True) -> Session:
         """Load an exported file.
@@ -75,6 +81,7 @@ RUNTIMES = Registry(
         "tensorrt": "devices.runtimes.tensorrt_runtime:TensorRtRuntime",
         "onnxruntime": "devices.runtimes.onnxruntime_runtime:OnnxRuntime",
         "onnxruntime-mobile": "devices.runtimes.onnxruntime_runtime:OnnxRuntimeMobile",
+        "onnxruntime-web": "devices.runtimes.onnxruntime_web_runtime:OnnxRuntimeWeb",
         "openvino": "devices.runtimes.openvino_runtime:OpenVinoRuntime",
         "fake": "devices.runtimes.fake_runtime:FakeRuntime",
     },

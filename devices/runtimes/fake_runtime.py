@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from devices.errors import DeviceError
+from devices.packages import installed_version
 from devices.precision import PRECISIONS
 from devices.runtimes import Arrays
 from devices.runtimes.onnxruntime_runtime import OnnxRuntime, OnnxSession
@@ -126,7 +127,11 @@ class FakeRuntime:
     package = "onnxruntime"
     precisions = ("fp32", "int8")
     gpu = False
+    stands_for = ""
     install = "pip install onnxruntime"
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
 
     def load(
         self,

@@ -10,6 +10,7 @@ import numpy as np
 
 from devices.errors import DeviceError, MissingDependency
 from devices.offline import silence_telemetry
+from devices.packages import installed_version
 from devices.runtimes import Arrays
 
 _QUANTISED = (b"MatMulInteger", b"DynamicQuantizeLinear", b"QLinearMatMul", b"DequantizeLinear")
@@ -37,7 +38,11 @@ class OnnxRuntime:
     package = "onnxruntime"
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-static", "int8-reduced")
     gpu = False
+    stands_for = ""
     install = "pip install onnxruntime"
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
 
     def load(
         self,
@@ -63,7 +68,7 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-            quantised = _holds_quantised(path)
+            quantised = holds_quantised(path)
         except Exception as error:  # onnxruntime's exception types are not public
             raise DeviceError(
                 f"onnxruntime cannot load {path} ({error}); export it again with `cutonce export`."
@@ -78,7 +83,7 @@ class OnnxRuntimeMobile(OnnxRuntime):
     precisions = ("fp32", "int8")
 
 
-def _holds_quantised(path: Path) -> bool:
+def holds_quantised(path: Path) -> bool:
     """Whether a quantised operator is in the file; the session itself does not tell."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return any(data.find(name) >= 0 for name in _QUANTISED)

@@ -9,6 +9,7 @@ import numpy as np
 
 from devices.errors import DeviceError, MissingDependency
 from devices.offline import silence_telemetry
+from devices.packages import installed_version
 from devices.runtimes import Arrays
 
 # OpenVINO computes in bf16 by itself where the CPU can; the hint says what was asked for. An int8
@@ -39,7 +40,11 @@ class OpenVinoRuntime:
     package = "openvino"
     precisions = ("fp32", "bf16", "int8", "int8-bf16")
     gpu = False
+    stands_for = ""
     install = 'pip install "cutonce[openvino]"'
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
 
     def load(self, path: Path, precision: str, threads: int, alone: bool = True) -> OpenVinoSession:
         silence_telemetry()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.errors import DeviceError, MissingDependency
+from devices.packages import installed_version
 from devices.runtimes.torch_cuda_runtime import CudaSession, require_gpu
 
 PROFILES = "profiles.json"
@@ -26,9 +27,13 @@ class TensorRtRuntime:
     package = "tensorrt"
     precisions = ("fp16", "bf16", "int8")
     gpu = True
+    stands_for = ""
     install = (
         "an NVIDIA GPU with its driver, torch for CUDA (https://pytorch.org), pip install tensorrt"
     )
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
 
     def load(
         self,

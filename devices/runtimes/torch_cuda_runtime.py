@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from devices.errors import DeviceError, MissingDependency
+from devices.packages import installed_version
 from devices.runtimes import Arrays
 from devices.runtimes.torch_runtime import load_program, stored_precision, unloadable
 
@@ -85,7 +86,11 @@ class TorchCudaRuntime:
     package = "torch"
     precisions = ("fp32", "fp16", "bf16")
     gpu = True
+    stands_for = ""
     install = "an NVIDIA GPU with its driver, torch for CUDA (https://pytorch.org), nvidia-ml-py"
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
 
     def load(
         self,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from devices.errors import DeviceError, MissingDependency
+from devices.packages import installed_version
 from devices.runtimes import Arrays
 
 
@@ -40,7 +41,11 @@ class TorchRuntime:
     package = "torch"
     precisions = ("fp32", "bf16")
     gpu = False
+    stands_for = ""
     install = 'pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu'
+
+    def version(self) -> str | None:
+        return installed_version(self.package)
 
     def load(
         self,

@@ -69,7 +69,12 @@ NEEDS = {
     # It is written without TensorRT, which comes in where it is loaded.
     **{("tensorrt", p): "onnxruntime" for p in RUNTIMES.get("tensorrt").precisions},
 }
-FOLDERS = {"onnxruntime": "onnx", "onnxruntime-mobile": "mobile", "torch-cuda": "torch"}
+FOLDERS = {
+    "onnxruntime": "onnx",
+    "onnxruntime-web": "onnx",
+    "onnxruntime-mobile": "mobile",
+    "torch-cuda": "torch",
+}
 # onnxruntime writes the kernels of an .ort file in the order of a hash table, another in every run.
 UNORDERED = ".ort"
 
@@ -122,10 +127,10 @@ def require(runtime: str, precision: str) -> None:
 def test_parity_in_a_fresh_process(
     name: str, runtime: str, precision: str, export: Export, encoders: dict[str, Encoder]
 ) -> None:
-    if RUNTIMES.get(runtime).gpu and not open_device("local").fingerprint().gpu:
-        pytest.skip("this machine has no GPU")
-    exported = export(name, runtime, precision)
     device = "fake" if runtime == "fake" else "local"
+    if not open_device(device).runtimes()[runtime]:
+        pytest.skip(f"{runtime} is not here: {RUNTIMES.get(runtime).install}")
+    exported = export(name, runtime, precision)
     target = Target(device, runtime, precision, 1)
     report = check_parity(encoders[name], open_device(device), target, exported)
     report.require()

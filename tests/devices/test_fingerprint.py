@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from devices import fingerprint
-from devices.fingerprint import Fingerprint, installed_version, local_fingerprint
+from devices.fingerprint import Fingerprint, local_fingerprint
+from devices.packages import installed_version
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""What is installed here, without importing it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def installed_version(package: str) -> str | None:
+    """Version of a Python package; None where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def node_module(name: str) -> Path | None:
+    """Where Node finds a module: in the working directory, above it, or in NODE_PATH."""
+    return next((place for place in _places(name) if (place / "package.json").is_file()), None)
+
+
+def module_version(name: str) -> str | None:
+    """Version of a module of Node's; None where it finds none."""
+    place = node_module(name)
+    if place is None:
+        return None
+    return str(json.loads((place / "package.json").read_text(encoding="utf-8"))["version"])
+
+
+def _places(name: str) -> Iterator[Path]:
+    here = Path.cwd()
+    for directory in (here, *here.parents):
+        yield directory / "node_modules" / name
+    for text in filter(None, os.environ.get("NODE_PATH", "").split(os.pathsep)):
+        yield Path(text) / name
