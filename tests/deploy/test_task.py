@@ -156,7 +156,7 @@ def test_calibration_has_no_padding_and_a_stable_hash(load: Callable[..., Task])
 def test_too_few_texts_to_calibrate_on(load: Callable[..., Task], table: Write) -> None:
     few = load(data=table(rows(15), name="few.tsv"), evaluation=table(rows(40, 100), name="e.tsv"))
     with pytest.raises(
-        DataError, match=r"There are \d+ texts to calibrate on; int8 scales take 16"
+        DataError, match=r"\d+ texts are too few to calibrate on; int8 scales take 16"
     ):
         few.calibration()
 
