@@ -256,8 +256,8 @@ class Task:
         there = len(self.split("train"))
         if there < LEAST_CALIBRATION:
             raise DataError(
-                f"{there} texts are too few to calibrate on; int8 scales take {LEAST_CALIBRATION} at least: "
-                "give more with --data, or export in a precision without scales, such as fp32."
+                f"{there} texts are too few to calibrate on; int8 scales take {LEAST_CALIBRATION} at "
+                "least: give more with --data, or export in a precision without scales, such as fp32."
             )
         return self.batches("train", batch_size=1, limit=count)
 
