@@ -13,6 +13,7 @@ from cutonce.configurations import read_configuration
 from cutonce.example.tokenizer import train_tokenizer
 from deploy.architecture import Attention, FeedForward
 from deploy.exporters.staging import silence
+from devices.files import whole_directory
 from devices.target import Target
 
 VOCABULARY = 30522
@@ -25,7 +26,7 @@ EXPORTERS = {
 
 def hugging_face(shape: str, place: Path, seed: int) -> Path:
     """A BERT with random weights and a tokenizer, as transformers saves it; written where it is not."""
-    directory = place / "model"
+    directory = place / shape
     if not directory.exists():
         architecture = read_configuration(shape)
         attention, feed_forward = architecture.operators[:2]
@@ -39,21 +40,24 @@ def hugging_face(shape: str, place: Path, seed: int) -> Path:
             num_attention_heads=attention.heads,
             intermediate_size=feed_forward.width,
         )
-        BertForSequenceClassification(config).save_pretrained(directory)
-        train_tokenizer(["a text to begin with"], 100, directory, config.max_position_embeddings)
+        with whole_directory(directory) as unfinished:
+            BertForSequenceClassification(config).save_pretrained(unfinished)
+            train_tokenizer(
+                ["a text to begin with"], 100, unfinished, config.max_position_embeddings
+            )
     return directory
 
 
-def rival_files(place: Path, threads: int) -> Iterator[tuple[str, tuple[Target, Path]]]:
-    """What they make of the model in ``place``, and what runs it."""
+def rival_files(source: Path, threads: int) -> Iterator[tuple[str, tuple[Target, Path]]]:
+    """What they make of the model in ``source``, beside it, and what runs that."""
     for name, (exporter, config, runtime, file, precision) in EXPORTERS.items():
-        directory = place / f"transformers-{name}"
+        directory = source.with_name(f"{source.name}-transformers-{name}")
         if not directory.exists():
-            model = BertForSequenceClassification.from_pretrained(place / "model").eval()
+            model = BertForSequenceClassification.from_pretrained(source).eval()
             ids = torch.zeros(2, 16, dtype=torch.int64)
             inputs = {"input_ids": ids, "attention_mask": ids + 1, "token_type_ids": ids}
-            with silence():
-                exporter().export(model, inputs, config(dynamic=True)).save_pretrained(directory)
+            with silence(), whole_directory(directory) as unfinished:
+                exporter().export(model, inputs, config(dynamic=True)).save_pretrained(unfinished)
         found = next(directory.rglob(file))
         yield (
             f"transformers.exporters {name}",

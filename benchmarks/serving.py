@@ -49,7 +49,7 @@ def main() -> int:
     print(f"seed drawn at run time: {seed}")
     streams = open_device("local").physical_cores()
     artifacts = [made(name, args.shape, args.out, streams, seed) for name in MODELS]
-    body = request(load(str(args.out / "model")).encoder.architecture.vocabulary, seed)
+    body = request(load(str(args.out / args.shape)).encoder.architecture.vocabulary, seed)
     rates: dict[tuple[str, int], list[float]] = {}
     late: dict[tuple[str, int], list[float]] = {}
     with serving(artifacts, args.out) as address:
@@ -170,6 +170,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.shape, args.seconds = "L2-H64-A4-F256", 2.0
+    args.out = args.out / args.shape
     return args
 
 

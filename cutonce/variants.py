@@ -19,8 +19,9 @@ from cutonce.proof import Subject
 from cutonce.scores import headline
 from cutonce.tasks import predict_with
 from cutonce.trials import Outcome, Trial, run_trials
+from deploy.calibration import require_enough
 from deploy.encoder import Encoder
-from deploy.exporters import export_variant
+from deploy.exporters import export_variant, takes_calibration
 from deploy.parity import ParityReport
 from deploy.task import Task
 from deploy.workload import Workload
@@ -97,10 +98,11 @@ class Contest:
     def export(self, place: Path, calibration: Sequence[Arrays], advance: Advance) -> None:
         """Below the root ``place``, where variants of one graph share its file."""
         for target in self._each(advance):
-            given = calibration if PRECISIONS[target.precision].quantised else ()
             with self._or_out(target):
+                if takes_calibration(target.runtime, target.precision):
+                    require_enough(calibration, str(target))
                 exported = export_variant(
-                    self.encoder, target.runtime, target.precision, place, given
+                    self.encoder, target.runtime, target.precision, place, calibration
                 )
                 self.subjects[target] = Subject(self.encoder, target, exported, self.workload)
 

@@ -18,7 +18,7 @@ from deploy.tokens import place_tokenizer
 from deploy.workload import Workload
 from devices.errors import ArtifactChanged, ArtifactError, UsageError
 from devices.files import sha256, whole_directory, write_json
-from devices.runtimes import RUNTIMES
+from devices.runtimes import RUNTIMES, Runtime, Session
 from devices.target import Target
 
 if TYPE_CHECKING:
@@ -115,6 +115,21 @@ class Artifact:
 
         return Encoder.from_pretrained(self.directory)
 
+    def load(self, *, alone: bool = True) -> Session:
+        """The exported file, loaded in this process as its target says.
+
+        Args:
+            alone: see :meth:`devices.runtimes.Runtime.load`.
+
+        Raises:
+            ArtifactChanged: a file is not the one that was written.
+            DeviceError, MissingDependency: it cannot be loaded here.
+        """
+        self.check_hashes()
+        target = self.target
+        runtime: Runtime = RUNTIMES.get(target.runtime)()
+        return runtime.load(self.exported.path, target.precision, target.threads, alone)
+
     def check_hashes(self) -> None:
         """Raises ArtifactChanged naming the first file that is missing, differs or is not listed."""
         for file in self.manifest["files"]:
@@ -174,7 +189,7 @@ def write_artifact(
         _copy(RUN_TEMPLATE, place / "run.py")
         text = readme(architecture, target, workload, source, reports)
         (place / "README.md").write_text(text, encoding="utf-8")
-        needed = ("numpy", "tokenizers", RUNTIMES.get(target.runtime).package)
+        needed = ("numpy", "tokenizers", *RUNTIMES.get(target.runtime).packages)
         write_json(place / MATERIALS, bill_of_materials(exported.path, needed, versions()))
         manifest = build_manifest(
             place,

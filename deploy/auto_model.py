@@ -7,7 +7,8 @@
     classify("some text")
 
 It answers by the runtime, precision and threads that the artifact was proved with, and cannot be trained;
-the encoder in torch is ``Artifact.encoder()``.
+the encoder in torch is ``Artifact.encoder()``. For question answering, of which transformers has no
+pipeline any more, ``AutoModelForQuestionAnswering`` loads it.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ from transformers.modeling_outputs import (
 from deploy.architecture import Architecture
 from deploy.artifact import Artifact
 from deploy.encoder import MODEL_TYPE
-from deploy.hub import fetch
-from devices.runtimes import RUNTIMES, Session
+from deploy.hub import FETCHING, fetch
+from deploy.inputs import checked
+from devices.runtimes import Session
 
 _PROBLEMS = {
     "classification": "single_label_classification",
@@ -87,10 +89,11 @@ class ArtifactModel(PreTrainedModel):
         pretrained_model_name_or_path: str | Path,
         *_: Any,
         config: ArtifactConfig | None = None,
-        revision: str | None = None,
-        **_more: Any,  # of torch's weights, such as dtype and device_map
+        **more: Any,
     ) -> ArtifactModel:
-        """The artifact in a directory, or in a repository of the hub.
+        """The artifact in a directory, or in a repository of the hub, for which ``revision``, ``token``,
+        ``cache_dir`` and ``local_files_only`` mean what they usually do. What else is asked of weights
+        in torch, such as a dtype, is of no concern to it.
 
         Raises:
             ArtifactError: it is none. ArtifactChanged: a file is not the one that was written.
@@ -98,11 +101,9 @@ class ArtifactModel(PreTrainedModel):
         """
         place = Path(pretrained_model_name_or_path)
         named = str(pretrained_model_name_or_path)
-        artifact = Artifact.open(place) if place.is_dir() else fetch(named, revision)
-        artifact.check_hashes()
-        target = artifact.target
-        runtime = RUNTIMES.get(target.runtime)()
-        session = runtime.load(artifact.exported.path, target.precision, target.threads)
+        asked = {name: more[name] for name in FETCHING if more.get(name) is not None}
+        artifact = Artifact.open(place) if place.is_dir() else fetch(named, **asked)
+        session = artifact.load()
         found = config or ArtifactConfig.from_pretrained(artifact.directory)
         model = cls(found, artifact, session)
         model.name_or_path = named
@@ -129,11 +130,15 @@ class ArtifactModel(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         **_: Any,
     ) -> ModelOutput:
-        """int64 [batch, sequence] each, padded on the right."""
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
-        given = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": types}
-        [answer] = self._session.run({name: part.cpu().numpy() for name, part in given.items()})
+        """int64 [batch, sequence] each, padded on the right. Raises UsageError for what it does not take,
+        such as more tokens than it has positions."""
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+        }
+        arrays = {name: part.cpu().numpy() for name, part in given.items() if part is not None}
+        [answer] = self._session.run(checked(self.artifact.architecture, arrays))
         return self._named(torch.from_numpy(answer).to(input_ids.device))
 
     def _named(self, answer: Tensor) -> ModelOutput:

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from devices.errors import UsageError
 from devices.runtimes import Arrays
+
+LEAST = 16  # texts that scales are taken from, of a file that is to ship
 
 
 def random_batches(
@@ -27,6 +30,17 @@ def random_batches(
             {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
         )
     return batches
+
+
+def require_enough(batches: Sequence[Arrays], what: str) -> None:
+    """Raises UsageError where there are fewer texts than the scales of ``what`` are to be taken from."""
+    count = sum(len(batch["input_ids"]) for batch in batches)
+    if count < LEAST:
+        raise UsageError(
+            f"{what} takes the scales of activations from {LEAST} texts at least, and there are {count}; "
+            "give more of the task's texts (--data), or take onnxruntime int8, which finds them at run "
+            "time."
+        )
 
 
 def calibration_hash(batches: Sequence[Arrays]) -> str:

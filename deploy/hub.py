@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from deploy.artifact import Artifact
+from deploy.manifest import MANIFEST
 from devices.errors import CutonceError
 
+FETCHING = ("revision", "token", "cache_dir", "local_files_only")
 _HUB_FILES = [".gitattributes"]
 """What the hub adds to every repository."""
 
@@ -22,19 +25,21 @@ def push_to_hub(artifact: Artifact, repository: str, *, private: bool = False) -
         CutonceError: the hub refused, or cannot be reached.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     artifact.check_hashes()
     api = HfApi(library_name="cutonce")
     try:
-        api.create_repo(repository, private=private, exist_ok=True)
+        # None leaves it to what the user or the organisation has set.
+        made = api.create_repo(repository, private=private or None, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repository,
+            repo_id=made.repo_id,
             folder_path=artifact.directory,
             commit_message=f"For {artifact.target}",
+            # Hidden files that lie there are the user's own.
+            allow_patterns=[MANIFEST, *(file["path"] for file in artifact.manifest["files"])],
             delete_patterns="*",
         )
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, ValueError) as error:
+    except Exception as error:  # of whatever HTTP library its client is built on
         reason = str(error).strip().split("\n")[0]
         raise CutonceError(
             f"{artifact.directory} could not be pushed to {repository} ({reason}); check the name, the "
@@ -43,19 +48,21 @@ def push_to_hub(artifact: Artifact, repository: str, *, private: bool = False) -
     return str(commit.commit_url)
 
 
-def fetch(repository: str, revision: str | None = None) -> Artifact:
+def fetch(repository: str, **asked: Any) -> Artifact:
     """The artifact that :func:`push_to_hub` put there, in the hub's local cache.
+
+    Args:
+        asked: of :data:`FETCHING`, as the hub's client takes them.
 
     Raises:
         CutonceError: it cannot be fetched.
         ArtifactError: the repository holds no artifact.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        place = snapshot_download(repository, revision=revision, ignore_patterns=_HUB_FILES)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        place = snapshot_download(repository, ignore_patterns=_HUB_FILES, **asked)
+    except Exception as error:  # of whatever HTTP library its client is built on
         reason = str(error).strip().split("\n")[0]
         raise CutonceError(
             f"{repository} cannot be fetched ({reason}); expected a directory, or the name of a "

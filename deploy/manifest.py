@@ -29,6 +29,7 @@ _PACKAGES = (
     "onnxscript",
     "onnxruntime",
     "openvino",
+    "tensorrt",
     "nncf",
     "numpy",
 )
@@ -147,7 +148,7 @@ def readme(
         pipeline_tag=_PIPELINES[architecture.output],
         tags=[target.runtime, target.precision],
     )
-    package = RUNTIMES.get(target.runtime).package
+    packages = " ".join(RUNTIMES.get(target.runtime).packages)
     latency, metrics = reports.get("latency") or {}, reports.get("metrics") or {}
     lines = [
         "---",
@@ -172,7 +173,7 @@ def readme(
     lines += [
         "",
         "```",
-        f"pip install numpy tokenizers {package}",
+        f"pip install numpy tokenizers {packages}",
         'python run.py "some text"',
         "cutonce verify .",
         "```",
@@ -180,7 +181,7 @@ def readme(
         "`manifest.json` names every file with its hash, the inputs and outputs, and the versions",
         "that made this; `reports/` holds the proofs; `config.json` and `model.safetensors` are",
         "the same encoder in its canonical form. After `import deploy.auto_model`, which comes with",
-        "cutonce, transformers' pipelines and auto classes load this directory and answer by the",
+        "cutonce, transformers' auto classes and pipelines load this directory and answer by the",
         "exported file; `cutonce serve .` answers by the Open Inference Protocol.",
         "",
     ]

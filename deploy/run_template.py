@@ -92,29 +92,38 @@ def load_tensorrt(path: str, _target: dict[str, Any]) -> Run:
     import tensorrt
     import torch
 
+    if not torch.cuda.is_available():
+        sys.exit("This model is for an NVIDIA GPU; torch sees none here.")
     logger = tensorrt.Logger(tensorrt.Logger.ERROR)
     builder = tensorrt.Builder(logger)
     flag = getattr(tensorrt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flag is None else 1 << int(flag))
-    if not tensorrt.OnnxParser(network, logger).parse_from_file(path):
-        sys.exit(f"TensorRT {tensorrt.__version__} does not take {path}.")
+    parser = tensorrt.OnnxParser(network, logger)
+    if not parser.parse_from_file(path):
+        reasons = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        sys.exit(f"TensorRT {tensorrt.__version__} does not take {path}: {reasons}.")
     config, profile = builder.create_builder_config(), builder.create_optimization_profile()
     shapes = json.loads(Path(path).with_name("profiles.json").read_text(encoding="utf-8"))
     for name, some in shapes.items():
         profile.set_shape(name, some["min"], some["opt"], some["max"])
     config.add_optimization_profile(profile)
     plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        sys.exit(f"TensorRT {tensorrt.__version__} cannot build an engine of {path}.")
     engine = tensorrt.Runtime(logger).deserialize_cuda_engine(plan)
     context = engine.create_execution_context()
 
     def run(inputs: Arrays) -> Any:
         given = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
         for name, tensor in given.items():
-            context.set_input_shape(name, tuple(tensor.shape))
+            if not context.set_input_shape(name, tuple(tensor.shape)):
+                most = shapes[name]["max"]
+                sys.exit(f"{name} has shape {list(tensor.shape)}; the engine takes {most} at most.")
             context.set_tensor_address(name, tensor.data_ptr())
         answer = torch.empty(tuple(context.get_tensor_shape("logits")), device="cuda")
         context.set_tensor_address("logits", answer.data_ptr())
-        context.execute_async_v3(torch.cuda.current_stream().cuda_stream)
+        if not context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
+            sys.exit("TensorRT could not run these texts.")
         return answer.cpu().numpy()
 
     return run

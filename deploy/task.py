@@ -15,12 +15,11 @@ from deploy.examples import Examples, read_examples
 from deploy.kinds import IGNORED, KINDS, Encoded, Kind, kind_of
 from deploy.splits import divide
 from deploy.tokens import Tokens, load_tokenizer
-from devices.errors import DataError, ModelError, UnknownName, UsageError
+from devices.errors import ModelError, UnknownName, UsageError
 from devices.runtimes import Arrays
 
 Predict = Callable[[Arrays], np.ndarray[Any, Any]]
 """A batch's inputs to its outputs [batch, …], as :meth:`deploy.encoder.Encoder.forward`."""
-LEAST_CALIBRATION = 16  # texts that scales are taken from
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,16 +248,7 @@ class Task:
                 yield next(order), row[:length] if row.ndim > 1 else row
 
     def calibration(self, count: int = 128) -> list[Arrays]:
-        """``count`` training examples, one per batch so that no padding enters the statistics.
-
-        Raises DataError where there are fewer than scales can be told from.
-        """
-        there = len(self.split("train"))
-        if there < LEAST_CALIBRATION:
-            raise DataError(
-                f"{there} texts are too few to calibrate on; int8 scales take {LEAST_CALIBRATION} at "
-                "least: give more with --data, or export in a precision without scales, such as fp32."
-            )
+        """``count`` training examples, one per batch so that no padding enters the statistics."""
         return self.batches("train", batch_size=1, limit=count)
 
     def split(self, name: str) -> Split:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,15 +24,21 @@ def node_module(name: str) -> Path | None:
 
 
 def module_version(name: str) -> str | None:
-    """Version of a module of Node's; None where it finds none."""
+    """Version of a module of Node's; None where there is no Node, or it finds none that is whole."""
     place = node_module(name)
-    if place is None:
+    if place is None or shutil.which("node") is None:
         return None
-    return str(json.loads((place / "package.json").read_text(encoding="utf-8"))["version"])
+    try:
+        return str(json.loads((place / "package.json").read_text(encoding="utf-8"))["version"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _places(name: str) -> Iterator[Path]:
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed
+        return
     for directory in (here, *here.parents):
         yield directory / "node_modules" / name
     for text in filter(None, os.environ.get("NODE_PATH", "").split(os.pathsep)):

@@ -27,7 +27,6 @@ from cutonce.options import (
 )
 from cutonce.scores import name_of, quoted
 from devices.errors import UsageError
-from devices.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from cutonce.trials import Trial
@@ -82,7 +81,8 @@ def export(
     from cutonce.trials import Promise, Trial, dense_of
     from cutonce.variants import Contest, targets_of
     from deploy.artifact import check_place, write_artifact
-    from deploy.exporters import export_variant
+    from deploy.calibration import require_enough
+    from deploy.exporters import export_variant, takes_calibration
     from deploy.workload import Workload
     from devices.target import slug
     from elastic.families import load
@@ -135,13 +135,16 @@ def export(
             targets, variants = [contest.fastest()], contest.to_json()
         [chosen] = targets
         calibration = _calibration(learned, targets)
+        if takes_calibration(chosen.runtime, chosen.precision):
+            require_enough(calibration, str(chosen))
         with progress(f"exporting {directory.name}"):
             exported = export_variant(
                 encoder, chosen.runtime, chosen.precision, Path(root), calibration
             )
         subject = Subject(encoder, chosen, exported, workload)
         promises = Promise.read(record, chosen) if workload == known else ()
-        beside = dense_of(_run_of(Path(subnet)), chosen, workload) if promises else None
+        judged = promises and not unproved
+        beside = dense_of(_run_of(Path(subnet)), chosen, workload) if judged else None
         trial = Trial(subject, promises, beside)
         reports = _unproved(trial) if unproved else _prove(trial, learned, opened, visits, seed)
         reports |= _origin(learned, calibration) | {"variants": variants}
@@ -160,9 +163,11 @@ def export(
 
 
 def _calibration(task: Task | None, targets: Sequence[Target]) -> Sequence[Arrays]:
-    """What scales are taken from, where a target is quantised and the task's texts are here."""
-    quantised = any(PRECISIONS[target.precision].quantised for target in targets)
-    return task.calibration() if task is not None and quantised else ()
+    """What scales are taken from, where a target wants some and the task's texts are here."""
+    from deploy.exporters import takes_calibration
+
+    wanted = any(takes_calibration(target.runtime, target.precision) for target in targets)
+    return task.calibration() if task is not None and wanted else ()
 
 
 def _task(model: LoadedModel, record: dict[str, Any], **given: Any) -> Task | None:

@@ -52,9 +52,13 @@ def publish(
         raise UnknownName("destination", kind, DESTINATIONS)
     if not place:
         raise UsageError(f"Destination {to!r} says not where; write triton:models or hub:me/model.")
+    if (kind == "hub" and name is not None) or (kind != "hub" and private):
+        raise UsageError(
+            "--name is of a model on a server, and --private of a repository on the hub."
+        )
     artifact = Artifact.open(Path(directory))
     known_as = name or artifact.directory.resolve().name
-    if not _NAME.fullmatch(known_as):
+    if kind != "hub" and not _NAME.fullmatch(known_as):
         raise UsageError(
             f"{known_as!r} is no name of a model; give a --name of letters, digits and . _ -."
         )

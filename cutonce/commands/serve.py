@@ -56,7 +56,8 @@ def serve(
         artifacts[name] = Artifact.open(place)
     with _listening(host, port) as listener:
         with progress("loading"):
-            served = {name: Served(artifact) for name, artifact in artifacts.items()}
+            alone = len(artifacts) == 1
+            served = {name: Served(artifact, alone=alone) for name, artifact in artifacts.items()}
         address = "http://{}:{}".format(*listener.getsockname()[:2])
         result = keep(out, {"address": address, "models": list(served)})
         for name in served:

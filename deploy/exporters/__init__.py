@@ -50,7 +50,13 @@ class Exported:
 
 
 class Exporter(Protocol):
-    """Writes files of one format."""
+    """Writes files of one format.
+
+    Attributes:
+        calibrated: precisions with scales that are taken from calibration batches.
+    """
+
+    calibrated: tuple[str, ...]
 
     def export(
         self, encoder: Encoder, precision: str, directory: Path, calibration: Sequence[Arrays]
@@ -80,6 +86,11 @@ EXPORTERS = Registry(
         "fake": "deploy.exporters.to_fake:FakeExporter",
     },
 )
+
+
+def takes_calibration(runtime: str, precision: str) -> bool:
+    """Whether an export takes scales from calibration batches."""
+    return precision in EXPORTERS.get(runtime).calibrated
 
 
 def check_variant(runtime: str, precision: str) -> None:

@@ -24,6 +24,8 @@ class FakeExporter:
     Both precisions answer with the fp32 graph; they differ in what the clock charges.
     """
 
+    calibrated: tuple[str, ...] = ()
+
     def export(
         self,
         encoder: Encoder,

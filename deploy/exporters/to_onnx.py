@@ -35,6 +35,8 @@ OPSET = 20
 class OnnxExporter:
     """``onnx/model.onnx``, and its 8-bit twins."""
 
+    calibrated = ("int8-static",)
+
     def export(
         self,
         encoder: Encoder,

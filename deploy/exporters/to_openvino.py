@@ -31,6 +31,8 @@ class OpenVinoExporter:
     precision hint decides what the rest is computed in.
     """
 
+    calibrated = ("int8", "int8-bf16")
+
     def export(
         self, encoder: Encoder, precision: str, directory: Path, calibration: Sequence[Arrays]
     ) -> Exported:

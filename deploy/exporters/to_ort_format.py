@@ -19,6 +19,8 @@ class OrtFormatExporter:
     """``mobile/model.ort`` and its 8-bit twins. The file beside it lists the operators and types that a
     reduced build has to hold (``build.sh --include_ops_by_config``)."""
 
+    calibrated: tuple[str, ...] = ()
+
     def export(
         self, encoder: Encoder, precision: str, directory: Path, calibration: Sequence[Arrays]
     ) -> Exported:

@@ -21,12 +21,14 @@ from devices.files import write_json, write_text
 from devices.runtimes import Arrays
 
 PROFILES, RECIPE = "profiles.json", "build.sh"
-LARGEST_BATCH, USUAL_LENGTH = 64, 128
+LARGEST_BATCH, MOST_TOKENS, USUAL_LENGTH = 64, 32768, 128
 
 
 class TensorRtExporter:
     """``tensorrt/model_fp16.onnx``, ``model_bf16.onnx`` or ``model_int8.onnx``, with the shapes to build
     an engine for in ``profiles.json``, and ``build.sh`` that builds it with trtexec."""
+
+    calibrated = ("int8",)
 
     def export(
         self, encoder: Encoder, precision: str, directory: Path, calibration: Sequence[Arrays]
@@ -47,11 +49,12 @@ class TensorRtExporter:
 
 
 def _profiles(positions: int) -> dict[str, dict[str, list[int]]]:
-    """Per input the least shape, the one to be fastest at, and the largest."""
+    """Per input the least shape, the one to be fastest at, and the largest, for which an engine sets
+    memory aside."""
     shapes = {
         "min": [1, 1],
         "opt": [1, min(USUAL_LENGTH, positions)],
-        "max": [LARGEST_BATCH, positions],
+        "max": [max(1, min(LARGEST_BATCH, MOST_TOKENS // positions)), positions],
     }
     return dict.fromkeys(INPUTS, shapes)
 
@@ -64,11 +67,13 @@ def _recipe(shapes: dict[str, dict[str, list[int]]]) -> str:
     return "\n".join(
         [
             "#!/bin/sh",
-            "# Build the engine of a graph here for this machine's GPU, with TensorRT 11's trtexec:",
-            "#     sh build.sh model_fp16.onnx",
-            "# The precision is in the graph. The engine holds for this GPU and this TensorRT.",
-            'set -eu; cd "$(dirname "$0")"',
-            'trtexec --onnx="$1" --saveEngine="${1%.onnx}.plan" --timingCacheFile=timing.cache \\',
+            "# Build an engine for this machine's GPU, with TensorRT 11's trtexec:",
+            "#     sh build.sh model_fp16.onnx /tmp/model.plan",
+            "# The precision is in the graph. The engine holds for this GPU and this TensorRT; it goes",
+            "# elsewhere, since an artifact holds what its manifest names and nothing more.",
+            "set -eu",
+            "graph=${1:?the graph to build}; engine=${2:?where the engine goes}",
+            'trtexec --onnx="$graph" --saveEngine="$engine" --timingCacheFile="$engine.cache" \\',
             *(f"    {flag(kind)} \\" for kind in ("min", "opt", "max")),
             "    --skipInference",
             "",

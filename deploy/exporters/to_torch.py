@@ -26,6 +26,8 @@ class TorchExporter:
     """``torch/model.pt2``, or ``model_bf16.pt2`` and ``model_fp16.pt2`` with 16-bit weights and float32
     logits."""
 
+    calibrated: tuple[str, ...] = ()
+
     def export(
         self,
         encoder: Encoder,

@@ -16,10 +16,16 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
 
 from deploy.serving.served import Request, Served
 from deploy.serving.versions import VERSION
 from devices.errors import UsageError
+
+BINARY = "Inference-Header-Content-Length"
+"""The header of the protocol's extension for tensors in binary."""
+NO_BINARY = "Tensors in binary are not served; send their data as JSON."
 
 
 def application(served: Mapping[str, Served]) -> FastAPI:
@@ -30,21 +36,37 @@ def application(served: Mapping[str, Served]) -> FastAPI:
     for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
         app.include_router(_models(served), prefix=prefix)
 
-    @app.exception_handler(LookupError)
-    def missing(_: Any, error: LookupError) -> JSONResponse:
-        return JSONResponse({"error": error.args[0]}, 404)
+    _say_errors(app)
+    return app
+
+
+class UnknownModel(UsageError):
+    """A model or version that is not served."""
+
+
+def _say_errors(app: FastAPI) -> None:
+    """All of them as the protocol has them."""
 
     @app.exception_handler(UsageError)
     def unusable(_: Any, error: UsageError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 400)
+        code = 404 if isinstance(error, UnknownModel) else 400
+        return JSONResponse({"error": str(error)}, code)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
+    def invalid(asked: HttpRequest, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        return JSONResponse({"error": f"{where}: {first['msg']}."}, 400)
+        said = NO_BINARY if BINARY in asked.headers else f"{where}: {first['msg']}."
+        return JSONResponse({"error": said}, 400)
 
-    return app
+    @app.exception_handler(HTTPException)
+    def refused(asked: HttpRequest, error: HTTPException) -> JSONResponse:
+        said = NO_BINARY if BINARY in asked.headers else str(error.detail)
+        return JSONResponse({"error": said}, error.status_code)
+
+    @app.exception_handler(Exception)
+    def failed(_: Any, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": f"{type(error).__name__}: {error}"}, 500)
 
 
 def _server() -> APIRouter:
@@ -72,7 +94,7 @@ def _models(served: Mapping[str, Served]) -> APIRouter:
 
     def known(name: str, version: str) -> Served:
         if name not in served or version != VERSION:
-            raise LookupError(
+            raise UnknownModel(
                 f"There is no model {name!r} of version {version}; there is {', '.join(served)}, of "
                 f"version {VERSION}."
             )

@@ -12,15 +12,13 @@ from devices.errors import DataError
 from devices.files import write_json
 
 CONFIG = "config.json"
-MOUNTED = "/models"
 
 
 def write_openvino_model_server(artifact: Artifact, repository: Path, name: str) -> Path:
     """Write ``NAME/1/model.xml`` and ``.bin`` below ``repository``, and the model into its
     ``config.json``, beside the models that are there; returns ``NAME``.
 
-    The server is to see the repository as /models, as its container does with
-    ``-v REPOSITORY:/models openvino/model_server --config_path /models/config.json``.
+    Serve it with ``ovms --config_path REPOSITORY/config.json``, beside which its paths are looked for.
 
     Raises:
         UsageError: the artifact is not for OpenVINO, in which the server would run it as it was proved.
@@ -44,7 +42,7 @@ def _entry(artifact: Artifact, name: str) -> dict[str, Any]:
         # Without the hint OpenVINO computes in bf16 wherever the processor can.
         "INFERENCE_PRECISION_HINT": "bf16" if target.precision.endswith("bf16") else "f32",
     }
-    return {"name": name, "base_path": f"{MOUNTED}/{name}", "plugin_config": plugin}
+    return {"name": name, "base_path": name, "plugin_config": plugin}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
 from deploy.artifact import Artifact
+from deploy.inputs import checked
 from deploy.serving.versions import VERSION
 from devices.errors import UsageError
-from devices.runtimes import RUNTIMES, Session
+from devices.runtimes import Session
 
+_GPU = Lock()
 DATATYPES = {"int64": "INT64", "float32": "FP32"}
 
 
@@ -35,23 +38,23 @@ class Request(BaseModel):
 
 
 class Served:
-    """Loaded as often as the artifact's target has streams: so many requests run at once.
+    """Loaded as often as the artifact's target has streams: so many requests run at once. Models on a
+    GPU take turns.
+
+    Args:
+        alone: whether nothing else is served beside it, with which it would have to share the cores.
 
     Raises:
         ArtifactChanged: a file of the artifact is not the one that was written.
         DeviceError, MissingDependency: it cannot be loaded here.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
-        artifact.check_hashes()
+    def __init__(self, artifact: Artifact, *, alone: bool = True) -> None:
         self._artifact, self._target = artifact, artifact.target
-        runtime, path = RUNTIMES.get(self._target.runtime)(), artifact.exported.path
-        precision, threads, streams = (
-            self._target.precision, self._target.threads, self._target.streams,
-        )  # fmt: skip
+        streams = self._target.streams
         self._sessions: SimpleQueue[Session] = SimpleQueue()
         for _ in range(streams):
-            self._sessions.put(runtime.load(path, precision, threads, alone=streams == 1))
+            self._sessions.put(artifact.load(alone=alone and streams == 1))
 
     def metadata(self, name: str) -> dict[str, Any]:
         """What the model is called and takes; -1 is a size that varies."""
@@ -71,7 +74,8 @@ class Served:
 
     def infer(self, name: str, request: Request) -> dict[str, Any]:
         """The answer to one request. Raises UsageError where its inputs are not the model's."""
-        inputs = self._inputs({tensor.name: tensor for tensor in request.inputs})
+        given = {tensor.name: _array(tensor) for tensor in request.inputs}
+        inputs = checked(self._artifact.architecture, given)
         with self._session() as session:
             answers = session.run(inputs)
         described = self._artifact.manifest["signature"]["outputs"]
@@ -91,43 +95,11 @@ class Served:
     def _session(self) -> Iterator[Session]:
         session = self._sessions.get()
         try:
-            yield session
+            # A graph cannot be captured while another thread uses the GPU.
+            with _GPU if self._target.gpu else nullcontext():
+                yield session
         finally:
             self._sessions.put(session)
-
-    def _inputs(self, given: Mapping[str, Tensor]) -> dict[str, Any]:
-        """int64 [batch, sequence] by name; a mask of ones and types of zeros where none are given."""
-        architecture = self._artifact.architecture
-        # A runtime may read whatever lies behind its tables.
-        limits = {
-            "input_ids": architecture.vocabulary,
-            "attention_mask": 2,
-            "token_type_ids": max(2, architecture.token_types),
-        }
-        if "input_ids" not in given or not set(given) <= set(limits):
-            raise UsageError(
-                f"The inputs are {sorted(given)}; expected input_ids and, if need be, attention_mask "
-                "and token_type_ids."
-            )
-        found = {name: _array(tensor) for name, tensor in given.items()}
-        ids = found["input_ids"]
-        if ids.ndim != 2 or not len(ids) or not 0 < ids.shape[1] <= architecture.positions:
-            raise UsageError(
-                f"input_ids has shape {list(ids.shape)}; expected [batch, sequence] with 1 to "
-                f"{architecture.positions} tokens."
-            )
-        for name, array in found.items():
-            if array.shape != ids.shape:
-                raise UsageError(
-                    f"{name} has shape {list(array.shape)}; expected that of input_ids, "
-                    f"{list(ids.shape)}."
-                )
-            if array.min() < 0 or array.max() >= limits[name]:
-                raise UsageError(
-                    f"{name} holds {array.min()} to {array.max()}; expected 0 to {limits[name] - 1}."
-                )
-        whole = {"attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        return whole | found
 
 
 def _array(tensor: Tensor) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ from devices.files import whole_directory
 
 VERSION = "1"
 """Of every model: an artifact has no later one."""
+OURS = {VERSION, "config.pbtxt"}
 
 
 def require_runtime(artifact: Artifact, runtime: str, server: str) -> None:
@@ -28,15 +29,19 @@ def require_runtime(artifact: Artifact, runtime: str, server: str) -> None:
 @contextmanager
 def model_directory(artifact: Artifact, directory: Path, stem: str) -> Iterator[Path]:
     """A model's directory, whole or not at all, in which the exported files lie as ``1/STEM.*``; what
-    else belongs there is written in the block. One that a server's files lie in is replaced.
+    else belongs there is written in the block. One that holds no more than such is replaced.
 
     Raises:
-        UsageError: ``directory`` holds something else.
+        UsageError: ``directory`` holds something else, such as another version.
         ArtifactChanged: a file of the artifact is not the one that was written.
     """
     artifact.check_hashes()
-    if directory.exists() and not (directory / VERSION).is_dir() and any(directory.iterdir()):
-        raise UsageError(f"{directory} exists and is no model of a server; give another --name.")
+    others = {path.name for path in directory.iterdir()} - OURS if directory.exists() else set()
+    if others:
+        raise UsageError(
+            f"{directory} holds {', '.join(sorted(others))}, which publish did not put there and would "
+            "remove; give another --name, or move them away."
+        )
     with whole_directory(directory) as place:
         version = place / VERSION
         version.mkdir()

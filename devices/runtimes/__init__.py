@@ -43,14 +43,14 @@ class Runtime(Protocol):
     """Loads files of one format.
 
     Attributes:
-        package: the Python package that answers by its files.
+        packages: the Python packages that it takes to answer by its files, its own first.
         precisions: what it can be asked for, see :data:`devices.precision.PRECISIONS`.
         gpu: whether it runs on a GPU.
         stands_for: where its files are to run in truth, if that is elsewhere: its times are not those.
         install: the command that installs it.
     """
 
-    package: str
+    packages: tuple[str, ...]
     precisions: tuple[str, ...]
     gpu: bool
     stands_for: str

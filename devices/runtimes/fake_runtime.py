@@ -124,14 +124,14 @@ class FakeSession:
 class FakeRuntime:
     """Loads ``model.onnx`` with its ``model.costs.json``; the precision is in the latter."""
 
-    package = "onnxruntime"
+    packages = ("onnxruntime",)
     precisions = ("fp32", "int8")
     gpu = False
     stands_for = ""
     install = "pip install onnxruntime"
 
     def version(self) -> str | None:
-        return installed_version(self.package)
+        return installed_version(self.packages[0])
 
     def load(
         self,

@@ -35,14 +35,14 @@ class OnnxSession:
 class OnnxRuntime:
     """Loads ``.onnx`` files; the precision is in the file."""
 
-    package = "onnxruntime"
+    packages = ("onnxruntime",)
     precisions: tuple[str, ...] = ("fp32", "int8", "int8-static", "int8-reduced")
     gpu = False
     stands_for = ""
     install = "pip install onnxruntime"
 
     def version(self) -> str | None:
-        return installed_version(self.package)
+        return installed_version(self.packages[0])
 
     def load(
         self,

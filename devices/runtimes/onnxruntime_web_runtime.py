@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ class WebSession:
             for name in self._inputs
         }
         if self._process.stdin is not None:
-            self._process.stdin.write(json.dumps(feeds) + "\n")
-            self._process.stdin.flush()
+            with suppress(OSError):  # where Node has ended, it has no answer either
+                self._process.stdin.write(json.dumps(feeds) + "\n")
+                self._process.stdin.flush()
         return [
             np.frombuffer(base64.b64decode(some["data"]), np.float32).reshape(some["shape"])
             for some in self._answer()["outputs"]
@@ -78,14 +80,17 @@ class WebSession:
         line = self._process.stdout.readline() if self._process.stdout else ""
         answer: dict[str, Any] = json.loads(line) if line else {"error": "Node ended"}
         if "error" in answer:
-            raise DeviceError(f"onnxruntime-web cannot run {self._path} ({answer['error']}).")
+            raise DeviceError(
+                f"onnxruntime-web cannot run {self._path} ({answer['error']}); export it again, or take "
+                "another runtime."
+            )
         return answer
 
 
 class OnnxRuntimeWeb:
     """Loads ``.onnx`` files; the precision is in the file."""
 
-    package = "onnxruntime"
+    packages = ("onnxruntime",)
     precisions = ("fp32", "int8")
     gpu = False
     stands_for = "a browser"

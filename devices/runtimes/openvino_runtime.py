@@ -37,14 +37,14 @@ class OpenVinoSession:
 class OpenVinoRuntime:
     """Loads ``.xml`` files; fp32 and bf16 share one file and differ in the hint."""
 
-    package = "openvino"
+    packages = ("openvino",)
     precisions = ("fp32", "bf16", "int8", "int8-bf16")
     gpu = False
     stands_for = ""
     install = 'pip install "cutonce[openvino]"'
 
     def version(self) -> str | None:
-        return installed_version(self.package)
+        return installed_version(self.packages[0])
 
     def load(self, path: Path, precision: str, threads: int, alone: bool = True) -> OpenVinoSession:
         silence_telemetry()

@@ -83,14 +83,14 @@ class _Replay:
 class TorchCudaRuntime:
     """Loads ``.pt2`` files; the precision is in the file."""
 
-    package = "torch"
+    packages = ("torch",)
     precisions = ("fp32", "fp16", "bf16")
     gpu = True
     stands_for = ""
     install = "an NVIDIA GPU with its driver, torch for CUDA (https://pytorch.org), nvidia-ml-py"
 
     def version(self) -> str | None:
-        return installed_version(self.package)
+        return installed_version(self.packages[0])
 
     def load(
         self,

@@ -38,14 +38,14 @@ class TorchSession:
 class TorchRuntime:
     """Loads ``.pt2`` files; the precision is in the file."""
 
-    package = "torch"
+    packages = ("torch",)
     precisions = ("fp32", "bf16")
     gpu = False
     stands_for = ""
     install = 'pip install "torch>=2.11,<2.14" --index-url https://download.pytorch.org/whl/cpu'
 
     def version(self) -> str | None:
-        return installed_version(self.package)
+        return installed_version(self.packages[0])
 
     def load(
         self,

@@ -124,7 +124,7 @@ def calibration(a: Architecture) -> list[Arrays]:
 
 
 def require(runtime: str, precision: str) -> None:
-    package = NEEDS.get((runtime, precision), RUNTIMES.get(runtime).package)
+    package = NEEDS.get((runtime, precision), RUNTIMES.get(runtime).packages[0])
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
 

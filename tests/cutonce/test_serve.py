@@ -104,6 +104,7 @@ def test_publish_lays_out_a_repository(
         ("triton:models", "../up", "is no name of a model"),
         ("triton:models", 'a"b', "is no name of a model"),
         ("ovms:models", None, "exported for openvino"),
+        ("hub:me/small", "other", "--name is of a model on a server"),
     ],
 )
 def test_destinations_that_cannot_be(artifact: Path, to: str, name: str | None, said: str) -> None:

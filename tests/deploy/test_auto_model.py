@@ -26,7 +26,7 @@ from deploy.encoder import Encoder
 from deploy.exporters import export_variant
 from deploy.hub import fetch, push_to_hub
 from deploy.workload import Workload
-from devices.errors import ArtifactChanged, ArtifactError, CutonceError
+from devices.errors import ArtifactChanged, ArtifactError, CutonceError, UsageError
 from devices.target import Target
 
 Make = Callable[..., Artifact]
@@ -101,6 +101,13 @@ def test_every_output_is_called_as_in_transformers(
     assert tuple(found[name].shape) == shape
 
 
+def test_more_tokens_than_positions_are_refused(make: Make, encoder: Encoder, root: Path) -> None:
+    classify = pipeline("text-classification", str(make(encoder, root).directory))
+    with pytest.raises(UsageError, match=r"1 to 32 tokens: cut longer texts \(truncation=True"):
+        classify("film " * 40)
+    assert classify("film " * 40, truncation=True, max_length=32)
+
+
 def test_a_changed_file_is_not_loaded(make: Make, encoder: Encoder, root: Path) -> None:
     artifact = make(encoder, root)
     artifact.exported.path.write_bytes(b"another")
@@ -117,16 +124,25 @@ class Hub:
     def __call__(self, **_: Any) -> Hub:
         return self
 
-    def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> None:
+    def create_repo(self, name: str, *, private: bool | None, exist_ok: bool) -> Any:
         assert exist_ok
-        self.made[name] = private
+        full = name if "/" in name else f"me/{name}"
+        self.made[full] = private
+        return SimpleNamespace(repo_id=full)
 
-    def upload_folder(self, *, repo_id: str, folder_path: Path, **_: Any) -> Any:
-        shutil.copytree(folder_path, self.place / repo_id)
+    def upload_folder(
+        self, *, repo_id: str, folder_path: Path, allow_patterns: list[str], **_: Any
+    ) -> Any:
+        for name in allow_patterns:
+            place = self.place / repo_id / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder_path / name, place)
         (self.place / repo_id / ".gitattributes").write_text("*.onnx filter=lfs\n")
         return SimpleNamespace(commit_url=f"https://hub/{repo_id}/commit/1")
 
-    def download(self, name: str, *, revision: str | None, ignore_patterns: list[str]) -> str:
+    def download(
+        self, name: str, *, ignore_patterns: list[str], revision: str = "main", **_: Any
+    ) -> str:
         if not (self.place / name).exists():
             raise OSError(f"no {name} of {revision}\nand more")
         fetched = self.place / "fetched"
@@ -142,13 +158,15 @@ def test_to_the_hub_and_back(
     monkeypatch.setattr("huggingface_hub.HfApi", hub)
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub.download)
     artifact = make(encoder, root)
-    assert push_to_hub(artifact, "me/small", private=True) == "https://hub/me/small/commit/1"
+    (artifact.directory / ".env").write_text("SECRET=1")
+    assert push_to_hub(artifact, "small", private=True) == "https://hub/me/small/commit/1"
     assert hub.made == {"me/small": True}
+    assert not (tmp_path / "hub" / "me" / "small" / ".env").exists()
     assert fetch("me/small").manifest == artifact.manifest
     shutil.rmtree(tmp_path / "hub" / "fetched")
     assert ArtifactModel.from_pretrained("me/small").artifact.manifest == artifact.manifest
     with pytest.raises(CutonceError, match=r"me/other cannot be fetched \(no me/other of v1\)"):
-        fetch("me/other", "v1")
+        fetch("me/other", revision="v1")
     (tmp_path / "hub" / "me" / "bare").mkdir()
     shutil.rmtree(tmp_path / "hub" / "fetched")
     with pytest.raises(ArtifactError, match="is not an artifact"):

@@ -119,6 +119,30 @@ def test_a_model_that_is_not_there(client: Any) -> None:
         assert "there is small" in answer.json()["error"]
 
 
+def test_every_error_is_one_of_the_protocol(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    from deploy.serving.application import application
+    from deploy.serving.served import Served
+
+    served = Served(make())
+    client = TestClient(application({"small": served}), raise_server_exceptions=False)
+    infer = "/v2/models/small/infer"
+    assert client.get("/v3").json() == {"error": "Not Found"}
+    assert client.get(infer).status_code == 405
+    assert "error" in client.post(infer, content=b"{").json()
+    binary = {"Inference-Header-Content-Length": "20"}
+    answer = client.post(infer, content=b"{}\x00\xff", headers=binary)
+    assert (answer.status_code, "send their data as JSON" in answer.json()["error"]) == (400, True)
+
+    def fails(*_: Any) -> Any:
+        raise KeyError("deep inside")
+
+    monkeypatch.setattr(Served, "infer", fails)
+    answer = client.post(infer, json={"inputs": [tensor("input_ids", IDS)]})
+    assert (answer.status_code, answer.json()) == (500, {"error": "KeyError: 'deep inside'"})
+
+
 def test_a_changed_file_is_not_served(make: Make) -> None:
     from deploy.serving.served import Served
 
@@ -166,7 +190,7 @@ def test_a_repository_for_openvino_model_server(make: Make, tmp_path: Path) -> N
     assert found["monitoring"] == {}
     assert found["model_config_list"][0] == other
     [_, entry] = found["model_config_list"]
-    assert entry["config"]["base_path"] == "/models/small"
+    assert entry["config"]["base_path"] == "small"  # beside config.json
     plugin = entry["config"]["plugin_config"]
     assert (plugin["NUM_STREAMS"], plugin["INFERENCE_PRECISION_HINT"]) == (2, "f32")
     config.write_text("[]")
@@ -181,6 +205,8 @@ def test_a_server_is_given_what_it_runs(make: Make, tmp_path: Path) -> None:
         write_openvino_model_server(make(), tmp_path, "small")
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "letter.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is no model of a server"):
+    with pytest.raises(
+        UsageError, match=r"small holds letter\.txt, which publish did not put there"
+    ):
         write_triton(make(), tmp_path, "small")
     assert (tmp_path / "small" / "letter.txt").read_text() == "mine"

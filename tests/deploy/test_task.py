@@ -153,14 +153,6 @@ def test_calibration_has_no_padding_and_a_stable_hash(load: Callable[..., Task])
     assert calibration_hash(batches) != calibration_hash(load(seed=1).calibration(12))
 
 
-def test_too_few_texts_to_calibrate_on(load: Callable[..., Task], table: Write) -> None:
-    few = load(data=table(rows(15), name="few.tsv"), evaluation=table(rows(40, 100), name="e.tsv"))
-    with pytest.raises(
-        DataError, match=r"\d+ texts are too few to calibrate on; int8 scales take 16"
-    ):
-        few.calibration()
-
-
 def test_what_does_not_fit_is_refused(load: Callable[..., Task], small: Architecture) -> None:
     task = load(max_length=32)
     task.check_fits(small)

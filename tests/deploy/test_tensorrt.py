@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,9 +20,10 @@ from deploy.encoder import Encoder
 from deploy.exporters import Exported, export_variant
 from devices.device import open_device
 from devices.errors import DeviceError, UsageError
+from devices.precision import PRECISIONS
 from devices.runtimes import RUNTIMES
 
-PRECISIONS = ("fp16", "bf16", "int8")
+TRIED = ("fp16", "bf16", "int8")
 # In a process of its own: one that the compiler ends must not end the tests.
 COMPILE = """
 import json, sys
@@ -35,7 +37,8 @@ def for_ampere(config):
 
 path = Path(sys.argv[1])
 shapes = json.loads(path.with_name("profiles.json").read_text())
-print(len(build_engine(trt, path, shapes, for_ampere)))
+plan, computes = build_engine(trt, path, shapes, for_ampere)
+print(len(plan), computes)
 """
 
 
@@ -48,17 +51,18 @@ def exported(encoder: Encoder, root: Path) -> dict[str, Exported]:
     calibration = random_batches(24, 16)
     return {
         precision: export_variant(encoder, "tensorrt", precision, root, calibration)
-        for precision in PRECISIONS
+        for precision in TRIED
     }
 
 
-def compiled(path: Path) -> int:
-    """Bytes of the engine."""
+def compiled(path: Path) -> tuple[int, str]:
+    """Bytes of the engine, and what it computes in."""
     done = subprocess.run(
         [sys.executable, "-c", COMPILE, str(path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return int(done.stdout)
+    size, computes = done.stdout.split()
+    return int(size), computes
 
 
 def operators(exported: Exported) -> list[str]:
@@ -104,7 +108,24 @@ def test_what_belongs_to_it(graphs: dict[str, Exported], small: Architecture) ->
     assert set(shapes) == {"input_ids", "attention_mask", "token_type_ids"}
     text = recipe.read_text()
     assert "--optShapes=input_ids:1x32,attention_mask:1x32,token_type_ids:1x32" in text
-    assert subprocess.run(["sh", "-n", recipe], check=False).returncode == 0
+
+
+def test_the_recipe_leaves_what_it_lies_in_as_it_was(
+    graphs: dict[str, Exported], tmp_path: Path
+) -> None:
+    trtexec = tmp_path / "trtexec"
+    trtexec.write_text(
+        '#!/bin/sh\nfor word; do case $word in --saveEngine=*) : >"${word#*=}"; esac; done\n'
+    )
+    trtexec.chmod(0o755)
+    path, _, recipe = graphs["fp16"].files
+    before = sorted(path.parent.iterdir())
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = ["sh", str(recipe), str(path)]
+    assert subprocess.run(command, env=environment, check=False, capture_output=True).returncode
+    subprocess.run([*command, str(tmp_path / "model.plan")], env=environment, check=True)
+    assert (tmp_path / "model.plan").exists()
+    assert sorted(path.parent.iterdir()) == before
 
 
 def test_int8_wants_calibration(encoder: Encoder, tmp_path: Path) -> None:
@@ -120,10 +141,12 @@ def test_without_a_gpu_one_sentence_says_so(graphs: dict[str, Exported]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", TRIED)
 def test_the_compiler_takes_every_graph(graphs: dict[str, Exported], precision: str) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", exc_type=ImportError)
-    assert compiled(graphs[precision].path) > 10_000
+    size, computes = compiled(graphs[precision].path)
+    assert size > 10_000
+    assert computes == PRECISIONS[precision].computes
 
 
 @pytest.mark.slow
@@ -142,7 +165,8 @@ def test_the_compiler_takes_every_shape_of_encoder(
 ) -> None:
     pytest.importorskip("tensorrt_rtx_bindings", exc_type=ImportError)
     encoder = Encoder(replace(small, **changes)).eval()
-    assert compiled(export_variant(encoder, "tensorrt", "fp16", tmp_path).path) > 10_000
+    size, _ = compiled(export_variant(encoder, "tensorrt", "fp16", tmp_path).path)
+    assert size > 10_000
 
 
 @pytest.mark.slow
