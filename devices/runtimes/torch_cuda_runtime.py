@@ -15,6 +15,7 @@ from devices.runtimes import Arrays
 from devices.runtimes.torch_runtime import load_program, stored_precision, unloadable
 
 _SETTLE_SECONDS = 2.0  # of work before the first capture: an idle GPU clocks down
+_MOST_SHAPES = 64  # captured at a time, each with memory of its own
 _WARM_UPS = 3  # runs before a capture, in which libraries pick their kernels
 
 
@@ -41,6 +42,8 @@ class CudaSession:
         shape = tuple(arrays[0].shape)
         with torch.inference_mode():
             if shape not in self._replays:
+                if len(self._replays) >= _MOST_SHAPES:  # the one that was captured first
+                    del self._replays[next(iter(self._replays))]
                 seconds = 0.0 if self._replays else _SETTLE_SECONDS
                 self._replays[shape] = _Replay(self._module, arrays, seconds)
             answer, nanoseconds = self._replays[shape].run(arrays)
