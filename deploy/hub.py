@@ -10,8 +10,7 @@ from deploy.manifest import MANIFEST
 from devices.errors import CutonceError
 
 FETCHING = ("revision", "token", "cache_dir", "local_files_only")
-_HUB_FILES = [".gitattributes"]
-"""What the hub adds to every repository."""
+"""What :func:`fetch` may be told."""
 
 
 def push_to_hub(artifact: Artifact, repository: str, *, private: bool = False) -> str:
@@ -61,7 +60,7 @@ def fetch(repository: str, **asked: Any) -> Artifact:
     from huggingface_hub import snapshot_download
 
     try:
-        place = snapshot_download(repository, ignore_patterns=_HUB_FILES, **asked)
+        place = snapshot_download(repository, **asked)
     except Exception as error:  # of whatever HTTP library its client is built on
         reason = str(error).strip().split("\n")[0]
         raise CutonceError(

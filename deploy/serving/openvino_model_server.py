@@ -27,7 +27,7 @@ def write_openvino_model_server(artifact: Artifact, repository: Path, name: str)
     """
     require_runtime(artifact, "openvino", "OpenVINO Model Server")
     config = _with(_read(repository / CONFIG), _entry(artifact, name))
-    with model_directory(artifact, repository / name, "model"):
+    with model_directory(artifact, repository / name):
         pass
     write_json(repository / CONFIG, config)
     return repository / name

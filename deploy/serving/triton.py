@@ -21,7 +21,7 @@ def write_triton(artifact: Artifact, repository: Path, name: str) -> Path:
         ArtifactChanged: a file of it is not the one that was written.
     """
     require_runtime(artifact, "onnxruntime", "Triton")
-    with model_directory(artifact, repository / name, "model") as place:
+    with model_directory(artifact, repository / name) as place:
         write_text(place / "config.pbtxt", _config(artifact, name))
     return repository / name
 

@@ -27,8 +27,8 @@ def require_runtime(artifact: Artifact, runtime: str, server: str) -> None:
 
 
 @contextmanager
-def model_directory(artifact: Artifact, directory: Path, stem: str) -> Iterator[Path]:
-    """A model's directory, whole or not at all, in which the exported files lie as ``1/STEM.*``; what
+def model_directory(artifact: Artifact, directory: Path) -> Iterator[Path]:
+    """A model's directory, whole or not at all, in which the exported files lie as ``1/model.*``; what
     else belongs there is written in the block. One that holds no more than such is replaced.
 
     Raises:
@@ -46,5 +46,5 @@ def model_directory(artifact: Artifact, directory: Path, stem: str) -> Iterator[
         version = place / VERSION
         version.mkdir()
         for file in artifact.exported.files:
-            shutil.copyfile(file, version / f"{stem}{file.suffix}")
+            shutil.copyfile(file, version / f"model{file.suffix}")
         yield place

@@ -52,12 +52,11 @@ class WebSession:
     clock = None
     settle_ms = 0.0
 
-    precision = "f32"
-
     def __init__(self, process: subprocess.Popen[str], path: Path) -> None:
         self._process, self._path = process, path
         weakref.finalize(self, process.kill)
         self._inputs = self._answer()["inputs"]
+        self.precision = "int8" if holds_quantised(path) else "f32"
 
     def run(self, inputs: Arrays) -> list[np.ndarray[Any, Any]]:
         feeds = {
@@ -117,6 +116,4 @@ class OnnxRuntimeWeb:
             stdout=subprocess.PIPE,
             text=True,
         )
-        session = WebSession(process, path)
-        session.precision = "int8" if holds_quantised(path) else "f32"
-        return session
+        return WebSession(process, path)

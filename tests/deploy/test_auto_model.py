@@ -140,14 +140,11 @@ class Hub:
         (self.place / repo_id / ".gitattributes").write_text("*.onnx filter=lfs\n")
         return SimpleNamespace(commit_url=f"https://hub/{repo_id}/commit/1")
 
-    def download(
-        self, name: str, *, ignore_patterns: list[str], revision: str = "main", **_: Any
-    ) -> str:
+    def download(self, name: str, *, revision: str = "main", **_: Any) -> str:
         if not (self.place / name).exists():
             raise OSError(f"no {name} of {revision}\nand more")
         fetched = self.place / "fetched"
-        ignored = shutil.ignore_patterns(*ignore_patterns)
-        shutil.copytree(self.place / name, fetched, ignore=ignored)
+        shutil.copytree(self.place / name, fetched)
         return str(fetched)
 
 
