@@ -32,10 +32,15 @@ def random_batches(
     return batches
 
 
+def enough(batches: Sequence[Arrays]) -> bool:
+    """Whether these are as many texts as the scales of a file that is to ship are taken from."""
+    return sum(len(batch["input_ids"]) for batch in batches) >= LEAST
+
+
 def require_enough(batches: Sequence[Arrays], what: str) -> None:
     """Raises UsageError where there are fewer texts than the scales of ``what`` are to be taken from."""
-    count = sum(len(batch["input_ids"]) for batch in batches)
-    if count < LEAST:
+    if not enough(batches):
+        count = sum(len(batch["input_ids"]) for batch in batches)
         raise UsageError(
             f"{what} takes the scales of activations from {LEAST} texts at least, and there are {count}; "
             "give more of the task's texts (--data), or take onnxruntime int8, which finds them at run "

@@ -16,7 +16,7 @@ from deploy.costs import parameters
 from deploy.materials import FILE as MATERIALS
 from deploy.workload import Workload
 from devices.files import sha256
-from devices.runtimes import RUNTIMES
+from devices.runtimes import INPUTS, RUNTIMES
 from devices.target import Target
 
 SCHEMA = 2
@@ -107,13 +107,12 @@ def _entry(path: Path, directory: Path) -> dict[str, Any]:
 
 def _signature(architecture: Architecture, max_length: int) -> dict[str, Any]:
     shape = ["batch", "sequence"]
-    names = ("input_ids", "attention_mask", "token_type_ids")
     width = architecture.labels or architecture.widths[-1]
     if architecture.output == "masked-language-model":
         width = architecture.vocabulary
     axes = shape if architecture.per_token else shape[:1]
     return {
-        "inputs": [{"name": name, "dtype": "int64", "shape": shape} for name in names],
+        "inputs": [{"name": name, "dtype": "int64", "shape": shape} for name in INPUTS],
         "outputs": [{"name": "logits", "dtype": "float32", "shape": [*axes, width]}],
         "answer": architecture.output,
         "dynamic": {"batch": {"min": 1}, "sequence": {"min": 1, "max": architecture.positions}},

@@ -13,7 +13,7 @@ from deploy.parity_cases import synthetic_cases
 from devices.device import Device
 from devices.errors import ParityFailed
 from devices.precision import PRECISIONS
-from devices.runtimes import Arrays
+from devices.runtimes import INPUTS, Arrays
 from devices.target import Target
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REAL = "real"
 REAL_EXAMPLES = 64
 _REAL_WIDE = 8  # where every token has outputs for the whole vocabulary
+_OTHERWISE = "export it again, or choose another precision or runtime"
 _ONE_OF_CLASSES = ("classification", "token-classification", "masked-language-model")
 
 
@@ -74,13 +75,19 @@ class ParityCase:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What the gate saw. ``scale`` is the largest absolute value among the reference's outputs."""
+    """What the gate saw.
+
+    Attributes:
+        scale: the largest absolute value among the reference's outputs.
+        advice: what to do where it is not passed.
+    """
 
     target: str
     precision: str
     scale: float
     tolerance: Tolerance
     cases: tuple[ParityCase, ...]
+    advice: str = _OTHERWISE
 
     @property
     def passed(self) -> bool:
@@ -99,7 +106,7 @@ class ParityReport:
             f"{self.target}: the exported file does not answer as the encoder does in case "
             f"{worst.name!r} ({len(failed)} of {len(self.cases)} failed): largest error "
             f"{worst.max_error:.2g} on a scale of {self.scale:.2g}, cosine {worst.cosine:.4f}"
-            f"{agreement}; export it again, or choose another precision or runtime."
+            f"{agreement}; {self.advice}."
         )
 
     def require(self) -> None:
@@ -151,7 +158,21 @@ def check_parity(
         _compare(name, *pair, scale, tolerance, name in judged, has_classes)
         for name, pair in pairs.items()
     )
-    return ParityReport(str(target), target.precision, scale, tolerance, compared)
+    advice = _advice(target, set(device.fingerprint().flags))
+    return ParityReport(str(target), target.precision, scale, tolerance, compared, advice)
+
+
+def _advice(target: Target, flags: set[str]) -> str:
+    """onnxruntime adds products of 8 bits in 16 where the processor cannot do it in 32, and the sums
+    overflow; weights of 7 bits keep them small."""
+    quantised = PRECISIONS[target.precision].quantised and target.precision != "int8-reduced"
+    overflows = "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni"}
+    if quantised and overflows and target.runtime.startswith("onnxruntime"):
+        return (
+            "this processor has no VNNI, and without it 8-bit sums overflow: choose int8-reduced of "
+            "onnxruntime, or another runtime"
+        )
+    return _OTHERWISE
 
 
 def _wide(encoder: Encoder) -> bool:
@@ -179,7 +200,7 @@ def _first(batches: Sequence[Arrays], examples: int) -> list[Arrays]:
 def _reference(encoder: Encoder, inputs: Sequence[Arrays]) -> list[np.ndarray[Any, Any]]:
     import torch
 
-    from deploy.exporters.staging import INPUTS, plain_copy
+    from deploy.exporters.staging import plain_copy
 
     plain = plain_copy(encoder)
     with torch.inference_mode():

@@ -16,9 +16,11 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import re
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,22 @@ def load_torch(path: str, target: dict[str, Any]) -> Run:
     import torch
 
     torch.set_num_threads(target["threads"])
-    return torch_program(torch.export.load(path), "cpu")
+    return torch_module(torch.export.load(path).module(), "cpu")
+
+
+def load_torch_aotinductor(path: str, target: dict[str, Any]) -> Run:
+    import torch
+
+    with zipfile.ZipFile(path) as package:
+        [name] = [name for name in package.namelist() if name.endswith("wrapper_metadata.json")]
+        said = json.loads(package.read(name))
+    needed = {said["AOTI_MACHINE"], *filter(None, said["cutonce_instructions"].split(","))}
+    here = {name for name, known in torch.cpu.get_capabilities().items() if known}
+    missing = needed - here - {platform.machine()}
+    if missing:  # its code would end this process
+        sys.exit(f"{path} is compiled for a processor with {', '.join(missing)}; this is none.")
+    torch.set_num_threads(target["threads"])
+    return torch_module(torch._inductor.aoti_load_package(path), "cpu")
 
 
 def load_torch_cuda(path: str, _target: dict[str, Any]) -> Run:
@@ -71,13 +88,11 @@ def load_torch_cuda(path: str, _target: dict[str, Any]) -> Run:
 
     if not torch.cuda.is_available():
         sys.exit("This model is for an NVIDIA GPU; torch sees none here.")
-    return torch_program(move_to_device_pass(torch.export.load(path), "cuda"), "cuda")
+    return torch_module(move_to_device_pass(torch.export.load(path), "cuda").module(), "cuda")
 
 
-def torch_program(program: Any, device: str) -> Run:
+def torch_module(module: Any, device: str) -> Run:
     import torch
-
-    module = program.module()
 
     def run(inputs: Arrays) -> Any:
         with torch.inference_mode():
@@ -136,6 +151,7 @@ RUNTIMES = {
     "fake": load_onnxruntime,
     "openvino": load_openvino,
     "torch": load_torch,
+    "torch-aotinductor": load_torch_aotinductor,
     "torch-cuda": load_torch_cuda,
     "tensorrt": load_tensorrt,
 }

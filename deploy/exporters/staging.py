@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from deploy.encoder import Encoder
+from devices.runtimes import INPUTS
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "logits"
 NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

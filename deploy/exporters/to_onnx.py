@@ -16,7 +16,6 @@ from deploy.encoder import Encoder
 from deploy.exporters import Exported
 from deploy.exporters.onnx_int8 import quantise
 from deploy.exporters.staging import (
-    INPUTS,
     OUTPUT,
     dynamic_shapes,
     example,
@@ -25,7 +24,7 @@ from deploy.exporters.staging import (
     staged,
 )
 from devices.precision import PRECISIONS
-from devices.runtimes import Arrays
+from devices.runtimes import INPUTS, Arrays
 
 # The newest opset that every consumer takes: 23 brings one Attention operator, which some cannot
 # build and which dynamic quantisation turns into a node that does not load.

@@ -1,4 +1,4 @@
-"""OpenVINO IR from the ONNX graph; int8 by NNCF's post-training quantisation for transformers."""
+"""OpenVINO IR from the ONNX graph."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from typing import Any
 
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
+from deploy.exporters.openvino_int8 import quantised
 from deploy.exporters.staging import silence, staged
 from deploy.exporters.to_onnx import export_graph
-from devices.errors import MissingDependency, UsageError
+from devices.errors import MissingDependency
 from devices.offline import silence_telemetry
 from devices.precision import PRECISIONS
 from devices.runtimes import Arrays
-
-SUBSET = 128
-"""Calibration batches used at most; more changes the scales little and the time much."""
-
-# NNCF 3.4 fixes the length of depthwise convolutions at that of the calibration batches: another length
-# then gives an empty answer. They are a small part of the work.
-_UNQUANTISED = ("GroupConvolution",)
 
 
 class OpenVinoExporter:
@@ -43,31 +37,10 @@ class OpenVinoExporter:
                 model = openvino.Core().read_model(export_graph(encoder, directory))
             _save(openvino, model, path)
         if PRECISIONS[precision].quantised:
-            path = _quantise(openvino, path, calibration)
+            source, path = path, path.with_name("openvino_model_int8.xml")
+            if not path.exists():
+                _save(openvino, quantised(openvino, _vendor("nncf"), source, calibration), path)
         return Exported(path, (path, path.with_suffix(".bin")))
-
-
-def _quantise(openvino: Any, source: Path, calibration: Sequence[Arrays]) -> Path:
-    path = source.with_name("openvino_model_int8.xml")
-    if path.exists():
-        return path
-    if not calibration:
-        raise UsageError(
-            "OpenVINO int8 needs calibration batches to find its scales; give some of the task's "
-            "texts (--data), or random ids where only latency counts."
-        )
-    nncf = _vendor("nncf")
-    used = [dict(batch) for batch in calibration[:SUBSET]]
-    with silence():
-        model = nncf.quantize(
-            openvino.Core().read_model(source),
-            nncf.Dataset(used),
-            model_type=nncf.ModelType.TRANSFORMER,
-            ignored_scope=nncf.IgnoredScope(types=list(_UNQUANTISED), validate=False),
-            subset_size=len(used),
-        )
-    _save(openvino, model, path)
-    return path
 
 
 def _save(openvino: Any, model: Any, path: Path) -> None:

@@ -15,10 +15,10 @@ from torch import nn
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
 from deploy.exporters.onnx_int8 import quantise_symmetric
-from deploy.exporters.staging import INPUTS, NARROW, FloatLogits, plain_copy
+from deploy.exporters.staging import NARROW, FloatLogits, plain_copy
 from deploy.exporters.to_onnx import export_graph, trace
 from devices.files import write_json, write_text
-from devices.runtimes import Arrays
+from devices.runtimes import INPUTS, Arrays
 
 PROFILES, RECIPE = "profiles.json", "build.sh"
 LARGEST_BATCH, MOST_TOKENS, USUAL_LENGTH = 64, 32768, 128

@@ -17,6 +17,9 @@ from devices.registry import Registry
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+"""What every exported file takes, in this order where it goes by position."""
+
 
 class Session(Protocol):
     """A loaded file.
@@ -77,6 +80,7 @@ RUNTIMES = Registry(
     "runtime",
     {
         "torch": "devices.runtimes.torch_runtime:TorchRuntime",
+        "torch-aotinductor": "devices.runtimes.torch_aotinductor_runtime:AotInductorRuntime",
         "torch-cuda": "devices.runtimes.torch_cuda_runtime:TorchCudaRuntime",
         "tensorrt": "devices.runtimes.tensorrt_runtime:TensorRtRuntime",
         "onnxruntime": "devices.runtimes.onnxruntime_runtime:OnnxRuntime",

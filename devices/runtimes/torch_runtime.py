@@ -15,7 +15,7 @@ from devices.runtimes import Arrays
 
 
 class TorchSession:
-    """One loaded exported program, which takes its inputs by position and returns one tensor."""
+    """One loaded program, which takes its inputs by position and returns one tensor."""
 
     clock = None
     settle_ms = 0.0
@@ -68,12 +68,18 @@ def load_program(path: Path) -> Any:
         MissingDependency: torch is not installed.
         DeviceError: it cannot be loaded.
     """
+    torch = import_torch()
+    with unloadable(path):
+        return torch.export.load(str(path))
+
+
+def import_torch() -> Any:
+    """Raises MissingDependency where it is not installed."""
     try:
         import torch
     except ImportError as error:
         raise MissingDependency("torch is not installed: pip install torch.") from error
-    with unloadable(path):
-        return torch.export.load(str(path))
+    return torch
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from deploy.task import Split, Task
 from devices.errors import MissingDependency, UsageError
+from devices.runtimes import INPUTS
 from elastic.quiet import quiet
 
 Batch = dict[str, Tensor]
@@ -28,7 +29,6 @@ Progress = Callable[[int, int], None]
 WARM_UP = 0.06  # share of the steps
 WEIGHT_DECAY = 0.01
 CHECKPOINTS = 10  # per training
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 def fit(

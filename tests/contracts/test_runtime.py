@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,11 @@ from devices.runtimes import RUNTIMES
 from profiler.archive import build_archive
 
 HERE = {**open_device("local").runtimes(), **open_device("fake").runtimes()}
-INSTALLED = [name for name in RUNTIMES if HERE.get(name)]
+INSTALLED = [
+    name
+    for name in RUNTIMES
+    if HERE.get(name) and (name != "torch-aotinductor" or shutil.which("g++"))
+]
 VARIANTS = [(name, precision) for name in INSTALLED for precision in RUNTIMES.get(name).precisions]
 # A CPU without bf16 falls back to f32 in OpenVINO, and has to say so.
 FALLBACK = {("openvino", "bf16"): "f32", ("openvino", "int8-bf16"): "int8"}

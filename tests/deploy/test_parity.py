@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,12 @@ class FaultyDevice:
         encoder: Encoder,
         before: Callable[[dict[str, Logits]], dict[str, Logits]] = lambda inputs: inputs,
         after: Callable[[Logits], Logits] = lambda logits: logits,
+        flags: Sequence[str] = (),
     ) -> None:
-        self.encoder, self.before, self.after = encoder, before, after
+        self.encoder, self.before, self.after, self.flags = encoder, before, after, flags
+
+    def fingerprint(self) -> Any:
+        return SimpleNamespace(flags=self.flags)
 
     def run(
         self, runtime: str, path: Path, precision: str, threads: int, batches: Sequence[Arrays]
@@ -125,6 +130,27 @@ def test_the_sentence_names_target_case_and_way_out(check: Callable[..., ParityR
     assert sentence.startswith("local/onnxruntime/fp32@1:")
     assert "case 'mixed lengths' (1 of 10 failed): largest error 0.5" in sentence
     assert sentence.endswith("choose another precision or runtime.")
+
+
+@pytest.mark.parametrize(
+    ("precision", "flags", "told"),
+    [
+        ("int8", ["avx2"], True),
+        ("int8-static", ["avx", "avx2"], True),
+        ("int8-reduced", ["avx2"], False),
+        ("int8", ["avx2", "avx512_vnni"], False),
+        ("int8", ["avx2", "avx_vnni"], False),
+        ("int8", ["asimd"], False),
+        ("fp32", ["avx2"], False),
+    ],
+)
+def test_int8_that_overflows_here_is_told_of(
+    check: Callable[..., ParityReport], precision: str, flags: list[str], told: bool
+) -> None:
+    report = check(precision, after=lambda logits: -logits, flags=flags)
+    with pytest.raises(ParityFailed) as raised:
+        report.require()
+    assert ("choose int8-reduced" in str(raised.value)) == told
 
 
 def test_int8_is_judged_on_real_texts_where_there_are_any(
