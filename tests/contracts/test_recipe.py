@@ -35,7 +35,6 @@ def task(tmp_path_factory) -> Task:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    torch.set_num_threads(1)
     place = tmp_path_factory.mktemp("task")
     words = ["[PAD]", "[UNK]", *FILLER, *FRUIT, *TOOLS]
     pieces = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "[UNK]"))

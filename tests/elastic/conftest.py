@@ -21,9 +21,6 @@ FILLER = ["the", "a", "red", "old", "good", "new", "big", "is", "was", "near"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
-torch.set_num_threads(1)  # nothing here is large enough for a second thread to pay
-
-
 def _encoder(labels: int = 3) -> Encoder:
     """Two layers, hidden 32, with weights large enough that every unit matters."""
     torch.manual_seed(0)
