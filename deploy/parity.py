@@ -23,6 +23,7 @@ REAL = "real"
 REAL_EXAMPLES = 64
 _REAL_WIDE = 8  # where every token has outputs for the whole vocabulary
 _OTHERWISE = "export it again, or choose another precision or runtime"
+_SUMS_IN_16_BITS = ("onnxruntime", "onnxruntime-mobile")  # on x86 without VNNI
 _ONE_OF_CLASSES = ("classification", "token-classification", "masked-language-model")
 
 
@@ -167,7 +168,7 @@ def _advice(target: Target, flags: set[str]) -> str:
     overflow; weights of 7 bits keep them small."""
     quantised = PRECISIONS[target.precision].quantised and target.precision != "int8-reduced"
     overflows = "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni"}
-    if quantised and overflows and target.runtime.startswith("onnxruntime"):
+    if quantised and overflows and target.runtime in _SUMS_IN_16_BITS:
         return (
             "this processor has no VNNI, and without it 8-bit sums overflow: choose int8-reduced of "
             "onnxruntime, or another runtime"

@@ -20,7 +20,8 @@ from devices.runtimes import torch_aotinductor_runtime as package
 from devices.runtimes.torch_runtime import load_program, stored_precision
 
 # Unasked, the compiler writes for the very processor that it runs on: elsewhere that code may hold
-# instructions which end the process. Every x86 processor of the last ten years has these.
+# instructions which end the process. Every x86 processor of the last ten years has these. On other
+# machines it is left to do so, and only the kind of machine is compared where the code is loaded.
 _PORTABLE = {"x86_64": ({"cpp.simdlen": 256, "cpp.march": "x86-64-v3"}, ("avx2", "fma3"))}
 
 

@@ -39,15 +39,15 @@ class AotInductorRuntime:
     ) -> TorchSession:
         torch = import_torch()
         with unloadable(path):
-            said = metadata(path)
+            said = _metadata(path)
             computes = said[PRECISION]
-        require_processor(path, said)
+        _require_processor(path, said)
         with unloadable(path):
             model = torch._inductor.aoti_load_package(str(path))
         return TorchSession(model, INPUTS, computes, threads)
 
 
-def metadata(path: Path) -> dict[str, str]:
+def _metadata(path: Path) -> dict[str, str]:
     """What a package says of itself, read without loading its code."""
     with zipfile.ZipFile(path) as package:
         names = [name for name in package.namelist() if name.endswith("wrapper_metadata.json")]
@@ -55,7 +55,7 @@ def metadata(path: Path) -> dict[str, str]:
         return found
 
 
-def require_processor(path: Path, said: dict[str, str]) -> None:
+def _require_processor(path: Path, said: dict[str, str]) -> None:
     """Raises DeviceError where the code holds instructions that are not known here: running it would
     end the process."""
     import torch
