@@ -14,7 +14,7 @@ from deploy.architecture import Architecture
 from deploy.workload import Workload
 from devices.errors import UsageError
 from devices.target import Target
-from elastic.search.budget import Bound
+from elastic.search.budget import Bound, Constraint
 from elastic.space import SearchSpace
 from predictors.predictor import LatencyPredictor
 from predictors.quantity import FILE_SIZE, PEAK_MEMORY
@@ -27,6 +27,9 @@ def needed_predictors(setting: Setting) -> dict[tuple[Target, Bound], LatencyPre
     """One predictor per target and bound; profiles what the store does not cover, and says so."""
     dense = setting.model.encoder.architecture
     constraints = [c for budget in setting.budgets for c in budget.constraints]
+    for constraint in constraints:
+        if constraint.bound == "memory" and constraint.target.virtual:
+            raise _untold(constraint)
     bounds: dict[Target, set[Bound]] = {}
     for constraint in constraints:
         bounds.setdefault(constraint.target, {"intrinsic"}).add(constraint.bound)
@@ -54,11 +57,15 @@ def needed_predictors(setting: Setting) -> dict[tuple[Target, Bound], LatencyPre
             found.update(_by_bound(target, some, profile.predictor, profile.others))
     for constraint in constraints:
         if (constraint.target, constraint.bound) not in found:
-            raise UsageError(
-                f"{constraint.target} does not tell its peak memory, which {constraint.text} bounds; "
-                "bound the file instead (20MB)."
-            )
+            raise _untold(constraint)
     return found
+
+
+def _untold(constraint: Constraint) -> UsageError:
+    return UsageError(
+        f"{constraint.target} does not tell its peak memory, which {constraint.text} bounds; bound the "
+        "file instead (20MB)."
+    )
 
 
 def covers(predictor: LatencyPredictor, dense: Architecture, workload: Workload) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -72,6 +72,10 @@ class Measurement:
     def minima(self) -> list[float]:
         """Of the visits, in milliseconds."""
         return [min(visit.milliseconds) for visit in self.visits]
+
+    def with_more(self, other: Measurement) -> Measurement:
+        """The visits of both, of one architecture in two campaigns."""
+        return replace(self, visits=self.visits + other.visits)
 
     @property
     def _raw(self) -> list[tuple[float, ...]]:

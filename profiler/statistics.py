@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import nbinom
 
 Visits = Sequence[Sequence[float]]
 Taken = Sequence[tuple[float, float]]
 
+SURE = 0.95  # how often what is promised has to hold
 LEAST_VISITS = 9  # fewer tell little of how far the least of them would move
 AGREE = 0.01  # by which the lowest visits of a settled configuration differ at most
 NEAR = 1.0  # second between two visits that one state of the machine is taken to hold for
@@ -68,6 +70,16 @@ def interval(minima: Sequence[float]) -> tuple[float, float]:
     return max(0.0, 2 * low - highest), highest
 
 
+def at_most(minima: Sequence[float]) -> float:
+    """What the intrinsic latency of another campaign does not exceed, 19 times of 20 at least.
+
+    An order statistic, as in :func:`interval`: of two samples of one size the rth lowest of the one lies
+    above the kth lowest of the other as often as k or more tails come before the rth head.
+    """
+    rank = math.ceil(max(1.0, LOW * len(minima)))
+    return sorted(minima)[: int(nbinom.ppf(SURE, rank, 0.5)) + 1][-1]
+
+
 def agree(taken: Taken, apart: float = 0.0) -> bool:
     """Whether the lowest three visits lie within 1 % of each other.
 
@@ -115,9 +127,22 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> tuple[float, float
         The ratio, and the lower and upper end of the interval: the intervals of the two, taken to be
         independent.
     """
-    widths = [math.log(interval(minima)[1] / intrinsic(minima)) for minima in (first, second)]
-    value, width = intrinsic(second) / intrinsic(first), math.exp(math.hypot(*widths))
+    value = intrinsic(second) / intrinsic(first)
+    width = _joined(*(interval(minima)[1] / intrinsic(minima) for minima in (first, second)))
     return value, value / width, value * width
+
+
+def ratio_at_most(first: Sequence[float], second: Sequence[float]) -> float:
+    """What the intrinsic latency of ``second`` over that of ``first`` does not exceed in other campaigns,
+    19 times of 20; see :func:`at_most` and :func:`ratio`.
+    """
+    width = _joined(*(at_most(minima) / intrinsic(minima) for minima in (first, second)))
+    return intrinsic(second) / intrinsic(first) * width
+
+
+def _joined(*widths: float) -> float:
+    """By how many times a ratio may be off whose sides may be off by these, independently."""
+    return math.exp(math.hypot(*map(math.log, widths)))
 
 
 def paired_ratio(first: Taken, second: Taken) -> tuple[float, float, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,10 @@ class Deployed:
         if bound == "memory":
             return math.nan if self.peak_bytes is None else self.peak_bytes / MB
         return bounded(self.measurement, bound)
+
+    def with_more(self, other: Deployed) -> Deployed:
+        """What two campaigns measured of it."""
+        return replace(self, measurement=self.measurement.with_more(other.measurement))
 
 
 class Deployment:

@@ -42,7 +42,7 @@ GLANCE, SEARCH, HALVINGS = 16, 4, (2, 1)  # every so many texts: of proposals, t
 FEW = 4  # proposals that are judged on the texts of the search, and finalists of every budget
 PROPOSED = 2  # budgets of those decoded together for which there are proposals
 EVALUATIONS = 24  # of the natural gradient, for all budgets that are decoded together
-TURNS = 2  # of these at least, for each of them by itself
+TURNS = 3  # of these at least, for each of them by itself
 AGAIN, TURNS_AGAIN = 6, 1  # instead, where they were decoded before
 
 Advance = Callable[[int, int], None]

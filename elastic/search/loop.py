@@ -2,7 +2,9 @@
 
 The dynamic programme decodes against predictions; a prediction is off by a few per cent, so the
 decoded network is exported and measured, and the limit that the next decoding is given moves by the
-ratio of what was asked to what was measured: down after a miss, up where slack is worth using.
+ratio of what was asked to what was measured: down after a miss, up where slack is worth using. In the
+end those networks are visited again that would be chosen if only it were sure that they fit: few
+visits on a noisy machine leave much in doubt, and visits to these alone are cheap.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from elastic.search.supernet import Network, Supernet
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor
 
+CONFIRMATIONS = 3  # campaigns at most, of what would be chosen if only it surely fitted
 DRIFT = 0.05  # change of the dense model between campaigns that is worth a warning
 
 Predictors = Mapping[tuple[Target, Bound], LatencyPredictor]
@@ -65,20 +68,29 @@ def cut_to_budgets(
         space = supernet.space
         return predictors[target, bound].table(space.base, space.choices, deployment.workload)
 
+    def measured(name: str, steps: Sequence[tuple[Cut, Network]]) -> Iterator[tuple[Cut, Round]]:
+        """Every step's network beside the dense model, in one campaign."""
+        asked = [(c.target, network) for cut, network in steps for c in cut.budget.constraints]
+        still = [c for cut, _ in steps for c in cut.budget.constraints]
+        if not steps:
+            return
+        found = deployment.measure(name, [*_beside(whole, still), *asked], weighed)
+        _check_drift(constraints, whole, dense, found, warn)
+        for cut, network in steps:
+            yield cut, _round(cut.budget, cut.tables, network, found, whole)
+
     begun = [_begin(supernets, table, budget, dense) for budget in budgets]
     cuts = _on_best_trunks(_reachable(begun, warn))
     for number in range(1, rounds + 1):
         again = number > 1 or len(supernets) > 1
         steps = _next([cut for cut in cuts if not cut.done], again=again)
-        if not steps:
-            break
-        asked = [(c.target, network) for cut, network in steps for c in cut.budget.constraints]
-        still = [c for cut, _ in steps for c in cut.budget.constraints]
-        wanted = [*_beside(whole, still), *asked]
-        measured = deployment.measure(f"round {number}", wanted, weighed)
-        _check_drift(constraints, whole, dense, measured, warn)
-        for cut, network in steps:
-            cut.feed_back(_round(cut.budget, cut.tables, network, measured, whole))
+        for cut, step in measured(f"round {number}", steps):
+            cut.feed_back(step)
+    for number in range(1, CONFIRMATIONS + 1):
+        contenders = ((cut, cut.contender) for cut in cuts)
+        steps = [(cut, step.network) for cut, step in contenders if step]
+        for cut, step in measured(f"confirmation {number}", steps):
+            cut.confirm(step)
     return cuts
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import sqrt
+from statistics import geometric_mean
 from typing import Any
 
 from elastic.search.budget import Budget, Constraint
@@ -14,9 +16,9 @@ from elastic.search.strategies.natural_gradient import Certificate
 from elastic.search.supernet import Network, Supernet
 from predictors.cost_table import CostTable
 from profiler.measurement import Measurement
-from profiler.statistics import ratio
+from profiler.statistics import at_most, ratio_at_most
 
-AIM = 0.97  # the share of the limit that a correction aims at, so that noise does not undo it
+AIM = 0.97  # the share of the limit that a correction aims at most, so that noise does not undo it
 SLACK = 0.06  # unused share of the limit that is worth another round
 
 
@@ -50,15 +52,28 @@ class Taken:
         return self.measured / self.limit
 
     @property
-    def surely(self) -> bool:
-        """Whether it fits at the upper end of what was measured, so that another campaign would very
-        likely find the same."""
+    def at_most(self) -> float:
+        """The share of the limit that another campaign finds at most, 19 times of 20."""
         if self.constraint.bound != "intrinsic":
-            return self.share <= 1
+            return self.share
         measurement, dense = self.deployed.measurement, self.dense.measurement
         if self.constraint.relative:
-            return ratio(dense.minima, measurement.minima)[2] <= self.constraint.value
-        return measurement.statistics.interval[1] <= self.limit
+            return ratio_at_most(dense.minima, measurement.minima) / self.constraint.value
+        return at_most(measurement.minima) / self.limit
+
+    @property
+    def aim(self) -> float:
+        """The share of the limit that a correction aims at: what could surely fit where the visits of the
+        confirmations, which are four times as many, halve what is unsure."""
+        return min(AIM, sqrt(self.share / self.at_most))
+
+    def with_more(self, other: Taken) -> Taken:
+        """What two campaigns measured of it."""
+        return replace(
+            self,
+            deployed=self.deployed.with_more(other.deployed),
+            dense=self.dense.with_more(other.dense),
+        )
 
     def limit_json(self) -> dict[str, Any]:
         """What a sub-network remembers of the constraint."""
@@ -113,13 +128,19 @@ class Round:
 
     @property
     def surely(self) -> bool:
-        return all(taken.surely for taken in self.taken)
+        """Whether another campaign would very likely find that it fits."""
+        return all(taken.at_most <= 1 for taken in self.taken)
 
     @property
     def speedup(self) -> float:
         """How many times faster than the dense model, both measured side by side."""
         dense = self.first.dense.measurement.statistics.intrinsic
         return dense / self.measurement.statistics.intrinsic
+
+    def with_more(self, other: Round) -> Round:
+        """What two campaigns measured of one network."""
+        taken = zip(self.taken, other.taken, strict=True)
+        return replace(self, taken=tuple(one.with_more(two) for one, two in taken))
 
     def to_json(self) -> dict[str, Any]:
         first, *further = (taken.to_json() for taken in self.taken)
@@ -171,8 +192,19 @@ class Cut:
             return self.start
         sure = [step for step in self.rounds if step.surely]
         if sure:
-            return min(sure, key=lambda step: self.judge.error(step.network.choice))
+            return min(sure, key=self._error)
         return min(self.rounds, key=lambda step: step.share)
+
+    @property
+    def contender(self) -> Round | None:
+        """Of the rounds that fit, but not surely, the one of least joint error; None where the chosen one
+        is as good."""
+        doubtful = [step for step in self.rounds if step.fits and not step.surely]
+        if self.keeps_dense or not doubtful:
+            return None
+        best = min(doubtful, key=self._error)
+        chosen = self.chosen
+        return best if not chosen.surely or self._error(best) < self._error(chosen) else None
 
     @property
     def certificate(self) -> Certificate | None:
@@ -184,7 +216,23 @@ class Cut:
         return self.judge.certificate(Feasible(*map(Limit, self.tables, uppers)))
 
     def feed_back(self, step: Round) -> None:
-        """Move the allowances by what was measured; done when it fits without slack to use."""
+        """Move the allowances by what was measured so far; done when it fits without slack to use."""
         self.rounds.append(step)
         self.done = step.surely and step.share >= 1 - SLACK
-        self.allowed = [taken.predicted[2] * AIM / taken.share for taken in step.taken]
+        # What all rounds missed the prediction by: going by the last alone would give back to the next
+        # network what was this one's own.
+        self.allowed = [
+            min(taken.aim for taken in rounds)
+            / geometric_mean(taken.share / taken.predicted[2] for taken in rounds)
+            for rounds in zip(*(known.taken for known in self.rounds), strict=True)
+        ]
+
+    def confirm(self, step: Round) -> None:
+        """Take in what another campaign measured of a network that was measured before."""
+        self.rounds = [
+            known.with_more(step) if known.network == step.network else known
+            for known in self.rounds
+        ]
+
+    def _error(self, step: Round) -> float:
+        return self.judge.error(step.network.choice)

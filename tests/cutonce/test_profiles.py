@@ -74,13 +74,21 @@ def test_a_few_encoders_do_beside_a_like_target_and_more_where_it_is_not_sure(
 
 def test_one_profile_covers_a_grid_of_workloads(tmp_path: Path) -> None:
     store, target = tmp_path / "s.sqlite", "fake:3/fake/fp32@1"
-    made = cutonce.profile(
-        [target], around="L1-H64-A2-F128", configurations=14, batch=[1, 4], length=[16, 64],
-        visits=3, store=store,
-    )[target]  # fmt: skip
-    workloads = {tuple(m["workload"].values()) for m in made["measurements"]}
+    with open_store(store) as opened, ExportPool() as pool:
+        [made] = make_profiles(
+            [Target.parse(target)],
+            around=uniform(1, 64, 2, 128),
+            workloads=[Workload(batch, length) for batch in (1, 4) for length in (16, 64)],
+            configurations=14,
+            visits=3,
+            store=opened,
+            pool=pool,
+            seed=0,
+            weighed=True,
+        )
+    workloads = {(m.workload.batch, m.workload.length) for m in made.measurements}
     assert workloads >= {(1, 16), (4, 64)}  # between them no more than the law needs
-    assert any(row["label"].endswith("batch 4 × length 64") for row in made["loo"])
+    assert any(row.label.endswith("batch 4 × length 64") for row in made.predictor.loo)
     dense = uniform(1, 64, 2, 128, vocabulary=1024, positions=64)
     [row] = cutonce.predict(target, ["L1-H64-A2-F128"], batch=2, length=40, store=store)[
         "predictions"

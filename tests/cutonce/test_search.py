@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def asked(model: Path, data: Path, place: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def found(asked: dict[str, Any], place: Path) -> dict[str, Any]:
-    budgets = [f"{TARGET}=0.75x", f"{TARGET}=0.5x", f"{TARGET}=1000ms", f"{TARGET}=0.001ms"]
+    cuts, dense = [f"{TARGET}=0.75x", f"{TARGET}=0.5x"], f"{TARGET}=1000ms,1000MB"
+    budgets = [*cuts, dense, f"{TARGET}=0.001ms"]
     return cutonce.search(**asked, budgets=budgets, out=place / "run")
 
 
@@ -66,11 +68,21 @@ def test_budgets_are_met_by_what_was_measured(found: dict[str, Any]) -> None:
     assert generous["chain"] == found["dense"]["chain"]
 
 
+@pytest.fixture(scope="module")
+def other(model: Path, place: Path, put_profile: Callable[..., Path]) -> str:
+    """Another target, which has a profile."""
+    from elastic.families import load
+
+    around = load(model).encoder.architecture
+    put_profile(place / "store.sqlite", "fake:4/fake/fp32", encoders=14, around=around)
+    return "fake:4/fake/fp32"
+
+
 def test_further_limits_hold_for_the_same_network(
-    found: dict[str, Any], asked: dict[str, Any], place: Path
+    found: dict[str, Any], asked: dict[str, Any], place: Path, other: str
 ) -> None:
     megabytes = 0.9 * found["budgets"][0]["dense_size_bytes"] / 1e6
-    budget = f"{TARGET}=0.75x,{megabytes:.3f}MB,fake:4/fake/fp32=0.6x"
+    budget = f"{TARGET}=0.75x,{megabytes:.3f}MB,{other}=0.6x"
     result = cutonce.search(**asked, budgets=[budget], post_training=True, out=place / "further")
     [entry] = result["budgets"]
     assert entry["status"] == "met"
@@ -82,19 +94,19 @@ def test_further_limits_hold_for_the_same_network(
 
 
 def test_an_artifact_is_held_to_every_limit_on_its_target(
-    found: dict[str, Any], asked: dict[str, Any], place: Path
+    found: dict[str, Any], asked: dict[str, Any], place: Path, other: str
 ) -> None:
     megabytes = 0.9 * found["budgets"][0]["dense_size_bytes"] / 1e6
-    budgets = [f"{TARGET}=0.75x,{megabytes:.3f}MB,fake:4/fake/fp32=0.6x"]
+    budgets = [f"{TARGET}=0.75x,{megabytes:.3f}MB,{other}=0.6x"]
     result = cutonce.search(**asked, budgets=budgets, post_training=True, out=place / "further")
     subnet, store = place / "further" / result["budgets"][0]["subnet"], place / "store.sqlite"
     made = cutonce.export(subnet, store=store)
-    other = cutonce.export(subnet, target="fake:4/fake/fp32", store=store)
-    for report, bounds in ((made, ["intrinsic", "file"]), (other, ["intrinsic"])):
+    beside = cutonce.export(subnet, target=other, store=store)
+    for report, bounds in ((made, ["intrinsic", "file"]), (beside, ["intrinsic"])):
         limits = report["latency"]["limits"]
         assert [some["bound"] for some in limits] == bounds
         assert all(some["measured"] <= some["limit"] for some in limits)
-    assert cutonce.verify([made["artifact"], other["artifact"]], store=store)["holds"]
+    assert cutonce.verify([made["artifact"], beside["artifact"]], store=store)["holds"]
     _promise(Path(made["artifact"]), 0.9 * made["latency"]["limits"][1]["measured"], bound="file")
     [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
     assert not row["budget_met"]

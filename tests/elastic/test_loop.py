@@ -71,13 +71,26 @@ def step(cut, level, took_ms, *, predicted=(1.0, 1.0, 1.0), dense=8.0, size=500)
 
 
 def test_a_miss_tightens_and_slack_widens_what_is_allowed() -> None:
-    cut = begun("fake/fake/fp32=4ms", dense=8.0)
     for ms, allowed in ((4.4, 4.0 * AIM * 4.0 / 4.4), (3.0, 4.0 * AIM * 4.0 / 3.0)):
+        cut = begun("fake/fake/fp32=4ms", dense=8.0)
         cut.feed_back(step(cut, 1, ms, predicted=(3.5, 3.8, 4.0)))
         assert not cut.done
         assert cut.allowed == [pytest.approx(allowed)]
     cut.feed_back(step(cut, 1, 3.9))
     assert cut.done
+
+
+def test_what_is_allowed_goes_by_all_rounds() -> None:
+    cut = begun("fake/fake/fp32=4ms", dense=8.0)
+    for ms in (4.8, 3.2):
+        cut.feed_back(step(cut, 1, ms, predicted=(3.5, 3.8, 4.0)))
+    assert cut.allowed == [pytest.approx(4.0 * AIM / (1.2 * 0.8) ** 0.5)]
+
+
+def test_where_much_is_in_doubt_less_is_aimed_at() -> None:
+    cut = begun("fake/fake/fp32=4ms", dense=8.0)
+    cut.feed_back(step(cut, 1, took(4.0, spread=0.21), predicted=(4.0, 4.0, 4.0)))
+    assert cut.allowed == [pytest.approx(4.0 / 1.1)]
 
 
 def test_the_fitting_network_of_least_error_is_chosen() -> None:
@@ -134,6 +147,64 @@ def test_a_fit_that_noise_may_undo_is_not_the_end() -> None:
     cut.feed_back(sure)
     assert cut.done
     assert cut.chosen is sure
+
+
+def test_a_contender_would_be_chosen_if_only_it_surely_fitted() -> None:
+    cut = begun("fake/fake/fp32=4ms", dense=8.0)
+    doubtful = step(cut, 1, took(3.95, spread=0.05))
+    for one in (step(cut, 0, 4.1), doubtful, step(cut, 2, took(3.9, spread=0.05))):
+        cut.feed_back(one)
+    assert cut.contender is doubtful
+    cut.feed_back(step(cut, 3, 3.9))
+    assert cut.contender is doubtful
+    cut.confirm(step(cut, 1, 3.95))  # nine visits that agree
+    assert cut.contender is None
+    assert len(cut.chosen.measurement.visits) == 18
+    assert cut.chosen.network == doubtful.network
+
+
+class Machine:
+    """A deployment whose first visits to a network are scattered; those of a confirmation are not."""
+
+    workload = Workload()
+
+    def __init__(self) -> None:
+        self.campaigns: dict[str, int] = {}
+
+    def measure(self, name, wanted, weighed):
+        assert not weighed
+        self.campaigns[name] = len(set(wanted))
+        spread = 0.0 if name.startswith("confirmation") else 0.2
+        return {
+            (target, network): Deployed(
+                took(8.0)
+                if network.is_dense
+                else took(8.0 - sum(network.choice) / 2, spread=spread),
+                1000,
+            )
+            for target, network in wanted
+        }
+
+
+def test_what_is_in_doubt_is_confirmed_before_it_is_chosen() -> None:
+    machine, budget = Machine(), Budget.parse("fake/fake/fp32=0.7x")
+    rng = np.random.default_rng(0)
+    known = [SPACE.architecture(SPACE.sample(rng)) for _ in range(8)]
+    ms = [1 + sum(getattr(op, "width", 64) for op in a.operators) / 100 for a in known]
+    predictor = LatencyPredictor().fit(known, [Workload()] * 8, ms)
+    cuts = loop.cut_to_budgets(
+        machine,
+        [SUPERNET],
+        {(TARGET, "intrinsic"): predictor},
+        [budget],
+        rounds=2,
+        warn=pytest.fail,
+    )
+    confirmed = [name for name in machine.campaigns if name.startswith("confirmation")]
+    assert confirmed
+    assert all(machine.campaigns[name] == 2 for name in confirmed)  # the dense model beside it
+    assert cuts[0].chosen.surely
+    assert len(cuts[0].chosen.measurement.visits) > 9
 
 
 def test_a_budget_out_of_reach_is_said_and_the_others_stay() -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -9,11 +11,13 @@ from hypothesis import strategies as st
 
 from profiler.statistics import (
     agree,
+    at_most,
     contention,
     interval,
     intrinsic,
     paired_ratio,
     ratio,
+    ratio_at_most,
     summarise,
     within,
 )
@@ -75,28 +79,49 @@ def test_the_intrinsic_latency_is_low_and_of_few_visits_the_least(minima: list[f
     assert len(minima) > 33 or found == lower[0]
 
 
-@pytest.mark.parametrize("size", [30, 60, 120])
-@pytest.mark.parametrize("draw", ["exponential", "uniform", "chisquare"])
+# How much slower than undisturbed visits are: dense at the lower end, or (chi-square) just so.
+NOISE = {
+    "exponential": lambda rng, size: rng.exponential(size=size),
+    "uniform": lambda rng, size: rng.random(size),
+    "chisquare": lambda rng, size: rng.chisquare(2.0, size),
+}
+sized = pytest.mark.parametrize("size", [30, 60, 120])
+drawn = pytest.mark.parametrize("draw", NOISE)
+
+
+def campaigns(draw: str, size: int) -> Iterator[list[float]]:
+    rng = np.random.default_rng(0)
+    while True:
+        yield (1 + 0.1 * NOISE[draw](rng, size)).tolist()
+
+
+@sized
+@drawn
 def test_the_interval_holds_another_campaign_about_as_often_as_it_says(
     draw: str, size: int
 ) -> None:
-    rng = np.random.default_rng(0)
-    # How much slower than undisturbed: dense at the lower end, or (chi-square of 2 degrees) just so.
-    noise = {"exponential": rng.exponential, "uniform": rng.random, "chisquare": rng.chisquare}[
-        draw
-    ]
-    args: tuple[float, ...] = (2.0,) if draw == "chisquare" else ()
-    hits = 0
-    for _ in range(400):
-        one, other = (1 + 0.1 * noise(*args, size=size) for _ in range(2))
-        low, high = interval(one.tolist())
-        hits += low <= intrinsic(other.tolist()) <= high
+    hits, drawn = 0, campaigns(draw, size)
+    for one, other in islice(zip(drawn, drawn, strict=False), 400):
+        low, high = interval(one)
+        hits += low <= intrinsic(other) <= high
     assert 0.90 <= hits / 400 <= 0.99
+
+
+@sized
+@drawn
+def test_another_campaign_is_at_most_what_is_said_about_as_often(draw: str, size: int) -> None:
+    hits, ratios, drawn = 0, 0, campaigns(draw, size)
+    for one, two, other, another in islice(zip(*[drawn] * 4, strict=False), 400):
+        hits += intrinsic(other) <= at_most(one)
+        ratios += ratio(other, another)[0] <= ratio_at_most(one, two)
+    assert 0.94 <= hits / 400 <= 0.99
+    assert 0.94 <= ratios / 400 <= 0.995
 
 
 def test_the_interval_of_a_few_visits_is_their_range() -> None:
     assert interval([3.0]) == (3.0, 3.0)
     assert interval([3.0, 2.0]) == (1.0, 3.0)
+    assert (at_most([3.0]), at_most([3.0, 2.0])) == (3.0, 3.0)
 
 
 @given(st.lists(milliseconds, min_size=1), st.lists(milliseconds, min_size=1))
