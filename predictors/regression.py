@@ -15,7 +15,7 @@ Widths = tuple[float, float]
 DISTURBED: Widths = (0.7, 2.0)  # interference only ever slows a run down
 EVEN: Widths = (1.345, 1.345)  # what others published errs to both sides
 LEAST_SIGMA = 1e-3  # no measurement is better than this, whatever a small fit's residuals say
-ROUNDS = 12
+ROUNDS, SETTLED = 12, 1e-3  # reweightings at most, or until no weight moves by more
 LEFT_OUT, FITS = 0.2, 40  # share of the rows that each of so many fits is without
 SINGLY, GROUPS = 64, 16  # more rows than so many are left out in so many groups
 # Standard deviations in shares of the time: of a measurement from the law, and of a cause's own share on
@@ -49,7 +49,7 @@ def fit_non_negative(
         target[: len(ms)] = root
         coefficients, _ = nnls(rows, target)
         updated = _weights(1 - relative @ coefficients, widths)
-        if np.allclose(updated, weights, atol=1e-3):
+        if np.abs(updated - weights).max() <= SETTLED:
             break
         weights = updated
     result: Array = coefficients / scale

@@ -77,6 +77,7 @@ def fit_trees(rows: Array, logs: Array) -> Trees:
     from sklearn.tree import DecisionTreeRegressor
 
     left = logs.astype(float).copy()
+    single = np.ascontiguousarray(rows, dtype=np.float32)  # as scikit-learn would make them every time
     found = []
     for _ in range(TREES):
         tree = DecisionTreeRegressor(
@@ -84,8 +85,8 @@ def fit_trees(rows: Array, logs: Array) -> Trees:
             min_samples_leaf=max(LEAST_LEAF, len(logs) // 10),
             monotonic_cst=np.ones(rows.shape[1], dtype=int),
             random_state=0,
-        ).fit(rows, left)
-        left -= RATE * tree.predict(rows)
+        ).fit(single, left, check_input=False)
+        left -= RATE * tree.predict(single, check_input=False)
         found.append(_nodes(tree.tree_))
     columns, thresholds, values = (np.array(part) for part in zip(*found, strict=True))
     return Trees(columns, thresholds, RATE * values)
