@@ -77,7 +77,9 @@ def fit_trees(rows: Array, logs: Array) -> Trees:
     from sklearn.tree import DecisionTreeRegressor
 
     left = logs.astype(float).copy()
-    single = np.ascontiguousarray(rows, dtype=np.float32)  # as scikit-learn would make them every time
+    single = np.ascontiguousarray(
+        rows, dtype=np.float32
+    )  # as scikit-learn would make them every time
     found = []
     for _ in range(TREES):
         tree = DecisionTreeRegressor(

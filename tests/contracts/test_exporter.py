@@ -63,8 +63,7 @@ ARCHITECTURES = {
 VARIANTS = [
     (runtime, precision) for runtime in EXPORTERS for precision in RUNTIMES.get(runtime).precisions
 ]
-# A compiler takes half a minute for each. Its code says where torch's libraries lie, and the compiler
-# keeps its sources beside it, whose comments differ.
+# A compiler takes half a minute for each.
 COMPILED = {"torch-aotinductor": ["uneven"]}
 # Some runtimes load what is written for another.
 WRITTEN = [
@@ -73,7 +72,6 @@ WRITTEN = [
         for name, precision in reversed(VARIANTS)
     }.values()
 ]
-PORTABLE = [(name, precision) for name, precision in WRITTEN if name not in COMPILED]
 NEEDS = {
     ("openvino", "int8"): "nncf",
     ("openvino", "int8-bf16"): "nncf",
@@ -172,7 +170,7 @@ def test_layout_and_reuse(runtime: str, precision: str, export: Export, root: Pa
     assert [(s.st_ino, s.st_mtime_ns) for s in after] == [(s.st_ino, s.st_mtime_ns) for s in before]
 
 
-@pytest.mark.parametrize(("runtime", "precision"), PORTABLE)
+@pytest.mark.parametrize(("runtime", "precision"), WRITTEN)
 def test_files_say_nothing_of_this_machine(runtime: str, precision: str, export: Export) -> None:
     source = str(Path(__file__).parents[2]).encode()
     for file in export("uneven", runtime, precision).files:
@@ -181,7 +179,7 @@ def test_files_say_nothing_of_this_machine(runtime: str, precision: str, export:
         assert b"site-packages" not in data
 
 
-@pytest.mark.parametrize(("runtime", "precision"), PORTABLE)
+@pytest.mark.parametrize(("runtime", "precision"), WRITTEN)
 def test_an_interrupted_export_leaves_nothing_and_another_gives_the_same_files(
     runtime: str,
     precision: str,
