@@ -82,6 +82,24 @@ def load_torch_aotinductor(path: str, target: dict[str, Any]) -> Run:
     return torch_module(torch._inductor.aoti_load_package(path), "cpu")
 
 
+def load_executorch(path: str, target: dict[str, Any]) -> Run:
+    import torch
+    from executorch.extension.pybindings import portable_lib
+    from executorch.runtime import Runtime
+
+    portable_lib._unsafe_reset_threadpool(target["threads"])
+    method = Runtime.get().load_program(path).load_method("forward")
+    most = method.metadata.input_tensor_meta(0).sizes()[0]
+
+    def run(inputs: Arrays) -> Any:
+        given = [torch.from_numpy(array) for array in inputs.values()]
+        if len(given[0]) > most:
+            sys.exit(f"{len(given[0])} texts at once; this program takes {most} at most.")
+        return method.execute(given)[0].numpy()
+
+    return run
+
+
 def load_torch_cuda(path: str, _target: dict[str, Any]) -> Run:
     import torch
     from torch.export.passes import move_to_device_pass
@@ -153,6 +171,7 @@ RUNTIMES = {
     "torch": load_torch,
     "torch-aotinductor": load_torch_aotinductor,
     "torch-cuda": load_torch_cuda,
+    "executorch": load_executorch,
     "tensorrt": load_tensorrt,
 }
 

@@ -12,6 +12,7 @@ share its file, and an artifact can be told apart by its paths:
     tensorrt/model_fp16.onnx, model_bf16.onnx and model_int8.onnx, profiles.json and build.sh
     torch/model.pt2, torch/model_bf16.pt2, torch/model_fp16.pt2
     aotinductor/model.pt2 and model_bf16.pt2
+    executorch/model.pte
     fake/model.onnx and model.costs.json, fake/model_int8.onnx and model_int8.costs.json
 
 A file that is there already is taken as it is: one root belongs to one encoder.
@@ -80,6 +81,7 @@ EXPORTERS = Registry(
         "torch": "deploy.exporters.to_torch:TorchExporter",
         "torch-aotinductor": "deploy.exporters.to_aotinductor:AotInductorExporter",
         "torch-cuda": "deploy.exporters.to_torch:TorchExporter",
+        "executorch": "deploy.exporters.to_executorch:ExecuTorchExporter",
         "tensorrt": "deploy.exporters.to_tensorrt:TensorRtExporter",
         "onnxruntime": "deploy.exporters.to_onnx:OnnxExporter",
         "onnxruntime-mobile": "deploy.exporters.to_ort_format:OrtFormatExporter",

@@ -66,9 +66,10 @@ def example(encoder: Encoder) -> tuple[Tensor, Tensor, Tensor]:
     return ids, torch.ones_like(ids), torch.zeros_like(ids)
 
 
-def dynamic_shapes(encoder: Encoder) -> tuple[dict[int, Any], ...]:
-    """Batch and sequence of every input may vary, the sequence up to the encoder's positions."""
-    batch = torch.export.Dim("batch", min=1)
+def dynamic_shapes(encoder: Encoder, most: int | None = None) -> tuple[dict[int, Any], ...]:
+    """Batch and sequence of every input may vary, the sequence up to the encoder's positions, the batch
+    up to ``most`` where that is given."""
+    batch = torch.export.Dim("batch", min=1, max=most)
     sequence = torch.export.Dim("sequence", min=1, max=encoder.architecture.positions)
     return ({0: batch, 1: sequence},) * len(INPUTS)
 

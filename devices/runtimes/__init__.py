@@ -82,6 +82,7 @@ RUNTIMES = Registry(
         "torch": "devices.runtimes.torch_runtime:TorchRuntime",
         "torch-aotinductor": "devices.runtimes.torch_aotinductor_runtime:AotInductorRuntime",
         "torch-cuda": "devices.runtimes.torch_cuda_runtime:TorchCudaRuntime",
+        "executorch": "devices.runtimes.executorch_runtime:ExecuTorchRuntime",
         "tensorrt": "devices.runtimes.tensorrt_runtime:TensorRtRuntime",
         "onnxruntime": "devices.runtimes.onnxruntime_runtime:OnnxRuntime",
         "onnxruntime-mobile": "devices.runtimes.onnxruntime_runtime:OnnxRuntimeMobile",
