@@ -140,13 +140,27 @@ class NaturalGradient(Strategy):
 
     def ask_each(self, budgets: Sequence[int], count: int, turns: int) -> Iterator[Choice]:
         """At most ``count`` choices, each to be told before the next is asked for: first what promises
-        most for any of ``budgets``, then what is expected to be best for each, ``turns`` times."""
+        most for any of ``budgets``, then what is expected to be best for each, ``turns`` times; at last
+        what the best of each leaves of its budget is spent."""
         own = [budget for _ in range(turns) for budget in budgets]
-        for number in range(-count, 0):
-            last = number >= -len(own)
-            found = self.ask_expected(own[number]) if last else self.ask_any(budgets)
+        for left in range(count, 0, -1):
+            found = self.ask_spent(own[-left]) if left <= len(budgets) else None
+            if found is None:
+                found = self.ask_expected(own[-left]) if left <= len(own) else self.ask_any(budgets)
             if found is not None:
                 yield found
+
+    def ask_spent(self, budget: int) -> Choice | None:
+        """The best of ``budget`` with what it leaves of that spent: nothing is cut more, and what single
+        cuts cost says what is cut less. None where nothing is left, or that was told."""
+        best = self.best(budget)
+        if not best:
+            return None
+        rows = [row.copy() for row in self._errors]
+        for row, level in zip(rows, best[0], strict=True):
+            row[level + 1 :] = np.inf
+        found = self._budgets[budget].decode(rows)
+        return None if found in self._losses else found
 
     def ask_expected(self, budget: int) -> Choice | None:
         """The choice of least expected loss that keeps ``budget``, of those not told; None where none is
