@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cutonce.console import progress, talk
@@ -26,6 +26,7 @@ from elastic.search.supernet import Network
 from predictors.predictor import LatencyPredictor
 
 FRONT_POINTS = 8
+NAMED = 2  # budgets that a warning is about, beyond which they are counted
 
 
 def search_flow(setting: Setting) -> dict[str, Any]:
@@ -58,15 +59,25 @@ def search_flow(setting: Setting) -> dict[str, Any]:
         deployment, supernets, predictors, setting.budgets, rounds=setting.rounds, warn=warn
     )
     evaluated = evaluate_front(setting, latencies, supernets[0].dense, cuts)
-    for cut in cuts:
-        for sentence in doubts(cut, latencies[cut.budget.target]):
-            warn(f"{cut.budget.text}: {sentence}")
+    for sentence in doubts(cuts, latencies):
+        warn(sentence)
     names = recover(setting, cuts)
     return evidence(setting, supernets[0].space, latencies, cuts, names, evaluated, warnings)
 
 
-def doubts(cut: Cut, predictor: LatencyPredictor) -> list[str]:
-    """What to doubt about the network chosen for a budget."""
+def doubts(cuts: Sequence[Cut], latencies: Mapping[Target, LatencyPredictor]) -> Iterator[str]:
+    """What to doubt about the networks chosen, each said once with the budgets that it is about."""
+    about: dict[str, list[str]] = {}
+    for cut in cuts:
+        for doubt in _doubts(cut, latencies[cut.budget.target]):
+            about.setdefault(doubt, []).append(cut.budget.text)
+    for doubt, budgets in about.items():
+        named = " and ".join(budgets)
+        whose = named if len(budgets) <= NAMED else f"{len(budgets)} of {len(cuts)} budgets"
+        yield f"{whose}: {doubt}"
+
+
+def _doubts(cut: Cut, predictor: LatencyPredictor) -> list[str]:
     measurement = cut.chosen.measurement
     found = list(measurement.warnings)
     if not predictor.in_domain([measurement.architecture], [measurement.workload]).all():

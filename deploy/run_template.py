@@ -67,6 +67,14 @@ def load_torch(path: str, target: dict[str, Any]) -> Run:
     return torch_module(torch.export.load(path).module(), "cpu")
 
 
+def load_torch_compiled(path: str, target: dict[str, Any]) -> Run:
+    """Compiles at the first text, which takes a while, and needs a C++ compiler."""
+    import torch
+
+    torch.set_num_threads(target["threads"])
+    return torch_module(torch.compile(torch.export.load(path).module(), dynamic=True), "cpu")
+
+
 def load_torch_aotinductor(path: str, target: dict[str, Any]) -> Run:
     import torch
 
@@ -169,6 +177,7 @@ RUNTIMES = {
     "fake": load_onnxruntime,
     "openvino": load_openvino,
     "torch": load_torch,
+    "torch-compiled": load_torch_compiled,
     "torch-aotinductor": load_torch_aotinductor,
     "torch-cuda": load_torch_cuda,
     "executorch": load_executorch,

@@ -79,6 +79,7 @@ EXPORTERS = Registry(
     "runtime",
     {
         "torch": "deploy.exporters.to_torch:TorchExporter",
+        "torch-compiled": "deploy.exporters.to_torch:TorchExporter",
         "torch-aotinductor": "deploy.exporters.to_aotinductor:AotInductorExporter",
         "torch-cuda": "deploy.exporters.to_torch:TorchExporter",
         "executorch": "deploy.exporters.to_executorch:ExecuTorchExporter",

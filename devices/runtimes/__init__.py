@@ -80,6 +80,7 @@ RUNTIMES = Registry(
     "runtime",
     {
         "torch": "devices.runtimes.torch_runtime:TorchRuntime",
+        "torch-compiled": "devices.runtimes.torch_compiled_runtime:TorchCompiledRuntime",
         "torch-aotinductor": "devices.runtimes.torch_aotinductor_runtime:AotInductorRuntime",
         "torch-cuda": "devices.runtimes.torch_cuda_runtime:TorchCudaRuntime",
         "executorch": "devices.runtimes.executorch_runtime:ExecuTorchRuntime",

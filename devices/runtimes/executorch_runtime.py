@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,27 @@ from devices.packages import installed_version
 from devices.runtimes import INPUTS, Arrays
 
 
-class _Pool:
+class Pool:
     """The threads of the whole process; a program that was loaded before they were replaced must not run
     on those that are gone."""
 
-    def __init__(self) -> None:
-        self._numbers = count()
-        self.number = next(self._numbers)
+    replaced = 0  # times
+
+    @property
+    def threads(self) -> int:
+        from executorch.extension.pybindings import portable_lib
+
+        return int(portable_lib._threadpool_get_thread_count())
 
     def resize(self, threads: int) -> None:
         from executorch.extension.pybindings import portable_lib
 
-        if portable_lib._threadpool_get_thread_count() != threads:
+        if self.threads != threads:
             portable_lib._unsafe_reset_threadpool(threads)
-            self.number = next(self._numbers)
+            self.replaced += 1
 
 
-_POOL = _Pool()
+POOL = Pool()
 
 
 class ExecuTorchSession:
@@ -52,8 +55,8 @@ class ExecuTorchSession:
                 f"Inputs have shape {list(shape)}, and this program takes {list(self._most)} at most; "
                 "run fewer or shorter texts at once."
             )
-        _POOL.resize(self._threads)  # another session may have changed it
-        if self._pool != _POOL.number:
+        POOL.resize(self._threads)  # another session may have changed it
+        if self._replaced != POOL.replaced:
             self._load()
         [answer] = self._method.execute([torch.from_numpy(inputs[name]) for name in INPUTS])
         return [answer.numpy()]
@@ -61,8 +64,8 @@ class ExecuTorchSession:
     def _load(self) -> None:
         from executorch.runtime import Runtime
 
-        _POOL.resize(self._threads)
-        self._pool = _POOL.number
+        POOL.resize(self._threads)
+        self._replaced = POOL.replaced
         self._method = Runtime.get().load_program(self._path).load_method("forward")
         self._most = tuple(self._method.metadata.input_tensor_meta(0).sizes())
 

@@ -217,13 +217,15 @@ def _some(cut: Cut, *limits: Limit) -> bool:
 
 
 def _next(cuts: Sequence[Cut], *, again: bool) -> list[tuple[Cut, Network]]:
-    """Per cut the next network to measure; none where the decoding repeats itself."""
+    """Per cut the next network to measure; none where that was measured already."""
     found = []
     for cut, decoded in _decoded(cuts, again=again):
         network = decoded or Network(cut.supernet, cheapest(cut.table))
-        cut.done = any(step.network == network for step in cut.rounds)
-        if not cut.done:
+        known = next((step for step in cut.rounds if step.network == network), None)
+        if known is None:
             found.append((cut, network))
+        else:
+            cut.repeat(known)
     return found
 
 

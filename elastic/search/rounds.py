@@ -227,6 +227,14 @@ class Cut:
             for rounds in zip(*(known.taken for known in self.rounds), strict=True)
         ]
 
+    def repeat(self, step: Round) -> None:
+        """What is allowed decodes to a network that was measured. Where it leaves slack, allow as much as
+        it was mistaken for, since networks that have more of the same are mistaken alike."""
+        own = [taken.predicted[2] * taken.aim / taken.share for taken in step.taken]
+        wider = [*map(max, own, self.allowed)]
+        self.done = step.share >= 1 - SLACK or wider == self.allowed
+        self.allowed = wider
+
     def confirm(self, step: Round) -> None:
         """Take in what another campaign measured of a network that was measured before."""
         self.rounds = [

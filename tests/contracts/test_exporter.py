@@ -64,7 +64,7 @@ VARIANTS = [
     (runtime, precision) for runtime in EXPORTERS for precision in RUNTIMES.get(runtime).precisions
 ]
 # A compiler takes half a minute for each.
-COMPILED = {"torch-aotinductor": ["uneven"]}
+COMPILED = {"torch-compiled": ["uneven"], "torch-aotinductor": ["uneven"]}
 # Some runtimes load what is written for another.
 WRITTEN = [
     *{
@@ -83,6 +83,7 @@ FOLDERS = {
     "onnxruntime-web": "onnx",
     "onnxruntime-mobile": "mobile",
     "torch-aotinductor": "aotinductor",
+    "torch-compiled": "torch",
     "torch-cuda": "torch",
 }
 # onnxruntime writes the kernels of an .ort file in the order of a hash table, another in every run.

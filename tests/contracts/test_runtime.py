@@ -19,20 +19,20 @@ from deploy.exporters import export_variant
 from devices.device import open_device
 from devices.errors import DeviceError
 from devices.precision import PRECISIONS
-from devices.runtimes import RUNTIMES
+from devices.runtimes import RUNTIMES, executorch_runtime
 from profiler.archive import build_archive
 
 HERE = {**open_device("local").runtimes(), **open_device("fake").runtimes()}
+COMPILED = ("torch-compiled", "torch-aotinductor")
 INSTALLED = [
-    name
-    for name in RUNTIMES
-    if HERE.get(name) and (name != "torch-aotinductor" or shutil.which("g++"))
+    name for name in RUNTIMES if HERE.get(name) and (name not in COMPILED or shutil.which("g++"))
 ]
 VARIANTS = [(name, precision) for name in INSTALLED for precision in RUNTIMES.get(name).precisions]
 # A CPU without bf16 falls back to f32 in OpenVINO, and has to say so.
 FALLBACK = {("openvino", "bf16"): "f32", ("openvino", "int8-bf16"): "int8"}
 THREADS = {
     "torch": lambda _session: torch.get_num_threads(),
+    "executorch": lambda _session: executorch_runtime.POOL.threads,
     "onnxruntime": lambda s: s._session.get_session_options().intra_op_num_threads,
     "openvino": lambda s: s._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"),
 }

@@ -87,6 +87,17 @@ def test_what_is_allowed_goes_by_all_rounds() -> None:
     assert cut.allowed == [pytest.approx(4.0 * AIM / (1.2 * 0.8) ** 0.5)]
 
 
+def test_a_repeated_network_with_slack_widens_what_is_allowed_once() -> None:
+    cut = begun("fake/fake/fp32=4ms", dense=8.0)
+    slack = step(cut, 1, 3.2, predicted=(4.0, 4.0, 4.0))
+    for one in (step(cut, 0, 4.8, predicted=(4.0, 4.0, 4.0)), slack):
+        cut.feed_back(one)
+    for done in (False, True):
+        cut.repeat(slack)
+        assert cut.allowed == [pytest.approx(4.0 * AIM / 0.8)]
+        assert cut.done is done
+
+
 def test_where_much_is_in_doubt_less_is_aimed_at() -> None:
     cut = begun("fake/fake/fp32=4ms", dense=8.0)
     cut.feed_back(step(cut, 1, took(4.0, spread=0.21), predicted=(4.0, 4.0, 4.0)))

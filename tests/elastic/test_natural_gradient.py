@@ -147,6 +147,20 @@ def test_what_is_expected_to_be_best_is_best_where_losses_add_up() -> None:
     assert loss(strategy.best()[0]) == pytest.approx(min(map(loss, inside.tolist())))
 
 
+def test_what_the_best_leaves_of_its_budget_is_spent() -> None:
+    worth, budget, _, _ = world(0)
+    strategy = NaturalGradient(worth, [budget], seed=0)
+    assert strategy.ask_spent(0) is None
+    strategy.tell((3,) * 6, 1.0)
+    spent = strategy.ask_spent(0)
+    assert spent == budget.decode(worth)
+    strategy.tell(spent, 2.0)
+    assert strategy.ask_spent(0) is None
+    strategy.tell((1, 3, 3, 3, 3, 3), 0.5)
+    [first, *_] = strategy.ask_spent(0)
+    assert first <= 1
+
+
 def test_a_turn_of_which_nothing_is_left_is_passed_over() -> None:
     worth, _, loss, _ = world(0, positions=1)
     strategy = NaturalGradient(worth, [Fitting(1, 3), Fitting(1, 2)], seed=0)
