@@ -15,7 +15,7 @@ from devices.files import whole_directory
 from devices.target import Target
 from elastic.search.budget import Bound, bounded
 from elastic.search.supernet import Network
-from profiler.campaign import run_campaign
+from profiler.campaign import APART, run_campaign
 from profiler.footprint import weigh
 from profiler.job import Job, Key
 from profiler.measurement import Measurement
@@ -107,6 +107,7 @@ class Deployment:
                 campaign=campaign,
                 seed=self.seed,
                 visits=self.visits,
+                apart=APART,
                 progress=advance,
             )
         peaks = self._peaks([job for job in jobs if job.target in weighed], campaign)

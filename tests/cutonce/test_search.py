@@ -8,8 +8,10 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cutonce
@@ -364,6 +366,19 @@ def test_predict_from_the_profile_that_the_search_left(
     [row] = result["predictions"]
     assert row["in_domain"]
     assert row["lower"] < row["ms"] < row["upper"]
+
+
+def test_what_many_budgets_are_warned_of_is_said_once() -> None:
+    from cutonce.searching import doubts
+
+    def cut(text: str, *warnings: str) -> Any:
+        measurement = SimpleNamespace(warnings=warnings, architecture=None, workload=None)
+        budget = SimpleNamespace(text=text, target="t")
+        return SimpleNamespace(budget=budget, chosen=SimpleNamespace(measurement=measurement))
+
+    inside = SimpleNamespace(in_domain=lambda *_: np.array([True]))
+    cuts = [cut("a", "Busy."), cut("b", "Busy.", "Few."), cut("c", "Busy.")]
+    assert [*doubts(cuts, {"t": inside})] == ["3 of 3 budgets: Busy.", "b: Few."]
 
 
 def _promise(artifact: Path, limit: float, bound: str = "intrinsic") -> None:
