@@ -50,20 +50,21 @@ class AotInductorExporter:
 
 def _compile(program: Any, path: Path) -> None:
     """Raises MissingDependency where there is no C++ compiler."""
-    machine, bits, instructions = _PORTABLE.get(platform.machine(), ("native", None, ()))
+    machine, bits, instructions = _PORTABLE.get(platform.machine(), ("", 0, ()))
     said = {
         package.PRECISION: stored_precision(program),
         package.INSTRUCTIONS: ",".join(instructions),
     }
-    settings = {
-        "cpp.simdlen": bits,
-        # The one setting that reaches the compiler's command as it is: the code names its sources in
-        # what it says of errors, and where they lie is nobody's business.
-        "cpp.march": " ".join([machine, *map("-ffile-prefix-map={}=.".format, _PLACES)]),
+    settings: dict[str, Any] = {
         "cpp.dynamic_threads": True,  # as many as the session asks for, not as compiled with
         "aot_inductor.enable_line_tables": False,  # for debuggers, and most of the file
         "aot_inductor.metadata": said,
     }
+    if machine:
+        # The one setting that reaches the compiler's command as it is: the code names its sources in
+        # what it says of errors, and where they lie is nobody's business.
+        flags = [machine, *(f"-ffile-prefix-map={place}=." for place in _PLACES)]
+        settings |= {"cpp.simdlen": bits, "cpp.march": " ".join(flags)}
     try:
         torch._inductor.aoti_compile_and_package(
             program, package_path=str(path), inductor_configs=settings
