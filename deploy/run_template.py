@@ -102,7 +102,9 @@ def load_executorch(path: str, target: dict[str, Any]) -> Run:
     def run(inputs: Arrays) -> Any:
         given = [torch.from_numpy(array) for array in inputs.values()]
         if len(given[0]) > most:
-            sys.exit(f"{len(given[0])} texts at once; this program takes {most} at most.")
+            sys.exit(
+                f"{len(given[0])} texts at once; this program takes {most} at most: give fewer."
+            )
         return method.execute(given)[0].numpy()
 
     return run

@@ -77,9 +77,8 @@ def fit_trees(rows: Array, logs: Array) -> Trees:
     from sklearn.tree import DecisionTreeRegressor
 
     left = logs.astype(float).copy()
-    single = np.ascontiguousarray(
-        rows, dtype=np.float32
-    )  # as scikit-learn would make them every time
+    # As scikit-learn would make them for every tree.
+    single = np.ascontiguousarray(rows, dtype=np.float32)
     found = []
     for _ in range(TREES):
         tree = DecisionTreeRegressor(

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import nbinom
 
 Visits = Sequence[Sequence[float]]
 Taken = Sequence[tuple[float, float]]
@@ -76,6 +75,8 @@ def at_most(minima: Sequence[float]) -> float:
     An order statistic, as in :func:`interval`: of two samples of one size the rth lowest of the one lies
     above the kth lowest of the other as often as k or more tails come before the rth head.
     """
+    from scipy.stats import nbinom  # slow to import, and a prediction needs none of it
+
     rank = math.ceil(max(1.0, LOW * len(minima)))
     return sorted(minima)[: int(nbinom.ppf(SURE, rank, 0.5)) + 1][-1]
 
