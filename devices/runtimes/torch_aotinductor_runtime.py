@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 from devices.errors import DeviceError
-from devices.packages import installed_version
 from devices.runtimes import INPUTS
 from devices.runtimes.torch_runtime import TorchRuntime, TorchSession, import_torch, unloadable
 
@@ -18,17 +17,8 @@ INSTRUCTIONS = "cutonce_instructions"
 ``torch.cpu.get_capabilities`` names them, comma-separated."""
 
 
-class AotInductorRuntime:
+class AotInductorRuntime(TorchRuntime):
     """Loads packages (``.pt2``) of compiled code; the precision is in the file."""
-
-    packages = ("torch",)
-    precisions = ("fp32", "bf16")
-    gpu = False
-    stands_for = ""
-    install = TorchRuntime.install
-
-    def version(self) -> str | None:
-        return installed_version(self.packages[0])
 
     def load(
         self,

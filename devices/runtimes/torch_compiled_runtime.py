@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from devices.errors import DeviceError
-from devices.packages import installed_version
 from devices.runtimes import INPUTS
 from devices.runtimes.torch_runtime import (
     TorchRuntime,
@@ -18,22 +17,13 @@ from devices.runtimes.torch_runtime import (
     unloadable,
 )
 
-# A batch of 1, a length of 1 and anything longer are compiled apart.
+# A batch of 1 is compiled apart from larger ones.
 _SHAPES = ((1, 8), (2, 8))
 
 
-class TorchCompiledRuntime:
+class TorchCompiledRuntime(TorchRuntime):
     """Loads ``.pt2`` files, which takes half a minute the first time on a machine; the precision is in
     the file."""
-
-    packages = ("torch",)
-    precisions = ("fp32", "bf16")
-    gpu = False
-    stands_for = ""
-    install = TorchRuntime.install
-
-    def version(self) -> str | None:
-        return installed_version(self.packages[0])
 
     def load(
         self,
