@@ -69,6 +69,21 @@ def test_the_first_choice_is_what_the_prior_decodes() -> None:
     assert NaturalGradient(worth, [budget], seed=0).ask() == budget.decode(worth)
 
 
+@pytest.mark.parametrize(("single_cuts", "begun_with"), [("right", 2), ("misleading", 5)])
+def test_scattered_choices_are_asked_for_as_long_as_the_best_is_one(
+    single_cuts, begun_with
+) -> None:
+    cost = np.array([1.0, 4.0, 1.5, 5.0, 1.2, 6.0, 1.1, 4.5, 1.3, 5.5])
+    worth = [scale * np.square(np.arange(LEVELS)) for scale in cost]
+    prior = worth if single_cuts == "right" else [30 / np.maximum(row, 1e-3) for row in worth]
+    strategy = NaturalGradient(prior, [Fitting(10, 12)], seed=0)
+    for _ in range(10):
+        choice = strategy.ask()
+        alone = sum(float(row[k]) for row, k in zip(worth, choice, strict=True))
+        strategy.tell(choice, alone)
+    assert len(strategy.state()["scattered"]) == begun_with
+
+
 def test_when_all_are_told_nothing_is_left() -> None:
     worth, budget, loss, least = world(0, positions=2)
     strategy = NaturalGradient(worth, [budget], seed=0)

@@ -31,9 +31,12 @@ tell of every coefficient,
     m₀ ← m₀ (mean of E[c² | y] / (1 + t²)m² over these)^(ρ/2),
     m ← m₀^(1−ρ) (E[c² | y] / (1 + t²))^(ρ/2),                                              (3)
 
-which leaves a coefficient at its level's where nothing was told of it. A posterior draw is a prior draw
-corrected by what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09309): with
-V = W^½RW^½,
+which leaves a coefficient at its level's where nothing was told of it. So the posterior is too sure of
+kinds of networks that it was told none of, and a search stays among those that it began with: it begins
+with what single cuts lead to and, as long as these are better, with choices that they say nothing of.
+
+A posterior draw is a prior draw corrected by what it misses of the losses (Matheron's rule, Wilson et al.
+2020, arXiv 2002.09309): with V = W^½RW^½,
 
     c + t²MRMΦᵀα,  B + κ VΦᵀ diag(α) ΦV,  α = (K + N)⁻¹ (y − f(X) − ε).                     (4)
 """
@@ -58,6 +61,7 @@ from elastic.space import Choice
 AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
 LEARNED, TOWARDS = 4, 0.8  # times that (3) is taken, and its ρ
 POWERS = (1.0, 0.5, 0.25)  # γ; what the prior decodes to under each is asked for first
+UNLUCKY = 2  # scattered choices, after which none more is asked for if none of them is the best
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 STALE = 12  # losses without a better one, after which draws are widened
 WIDER, WIDEST = 1.35, 8  # by what, and how often at most, until their least is not a told one
@@ -134,6 +138,7 @@ class NaturalGradient(Strategy):
         self._flat_logs = np.log(self._same @ single / self._same.sum(1))
         self._hyper, self._asked = Hyperparameters(), ENOUGH - AGAIN
         self._decoded: dict[int, list[Choice]] = {}
+        self._scattered: set[Choice] = set()
 
     def ask(self, budget: int = 0) -> Choice | None:
         return self.ask_any([budget])
@@ -241,18 +246,26 @@ class NaturalGradient(Strategy):
         )
 
     def state(self) -> dict[str, Any]:
-        return super().state() | {"hyper": list(self._hyper), "asked": self._asked}
+        scattered = sorted(map(list, self._scattered))
+        return super().state() | {
+            "hyper": list(self._hyper), "asked": self._asked, "scattered": scattered
+        }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self._hyper, self._asked = Hyperparameters(*state["hyper"]), state["asked"]
+        self._scattered = set(map(tuple, state["scattered"]))
 
     def _first_untold(self, budgets: Sequence[int]) -> Choice | None:
-        """Of what the prior decodes to, as long as less is told than the posterior can rest on."""
-        if len(self._losses) >= len(POWERS):
-            return None
-        firsts = (first for budget in budgets for first in self._firsts(budget))
-        return next((first for first in firsts if first not in self._losses), None)
+        """Of what the prior decodes to, as long as less is told than the posterior can rest on; then
+        scattered choices, as long as the best is one of them."""
+        told = len(self._losses)
+        if told < len(POWERS):
+            firsts = (first for budget in budgets for first in self._firsts(budget))
+            found = next((first for first in firsts if first not in self._losses), None)
+            if found is not None:
+                return found
+        return self._scattered_for(budgets[told % len(budgets)])
 
     def _firsts(self, budget: int) -> list[Choice]:
         """What the prior decodes to, under sums of roots of the errors too."""
@@ -261,6 +274,23 @@ class NaturalGradient(Strategy):
             found = (self._budgets[budget].decode(errors) for errors in every)
             self._decoded[budget] = [choice for choice in found if choice is not None]
         return self._decoded[budget]
+
+    def _scattered_for(self, budget: int) -> Choice | None:
+        """What a prior decodes to that single cuts say nothing of: squares of what is cut, scaled at
+        random at every position, as SPDY's (arXiv 2201.13096)."""
+        asked = len(self._scattered)
+        if asked >= len(self._errors) // 2:
+            return None
+        if asked >= UNLUCKY and not self._scattered & set(self.best(budget)):
+            return None
+        scales = self._rng.random(len(self._errors))
+        shares = (np.arange(len(row)) / max(1, len(row) - 1) for row in self._errors)
+        rows = [scale * np.square(share) for scale, share in zip(scales, shares, strict=True)]
+        found = self._budgets[budget].decode(rows)
+        if found is None or found in self._losses:
+            return None
+        self._scattered.add(found)
+        return found
 
     def _anywhere(self, draw: Draw, budget: int) -> Choice | None:
         """Of the best under the sum that were not told yet, the best with the pairs."""
