@@ -120,7 +120,9 @@ def side_by_side(
     # Not the same measurement as ours of that target, so not the same architecture.
     other = replace(contest.encoder.architecture, norm_eps=2e-12)
     for name, (target, path) in rivals.items():
-        left[name] = Subject(Encoder(other), target, Exported(path, (path,)), contest.workload)
+        left[name] = Subject(
+            Encoder(other), target, Exported(path, (path,), path.parent), contest.workload
+        )
     outcomes = run_trials(
         [Trial(subject) for subject in left.values()], store=store, campaign=f"{title}, beside",
         visits=9, seed=seed, progress=lambda *_: None,

@@ -94,7 +94,8 @@ class Artifact:
     @property
     def exported(self) -> Exported:
         """The file that the runtime loads, and what belongs to it."""
-        return Exported(self.directory / self.manifest["model"], tuple(self._files("model")))
+        path = self.directory / self.manifest["model"]
+        return Exported(path, tuple(self._files("model")), self.directory)
 
     @property
     def reports(self) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def write_artifact(
     with whole_directory(directory) as place:
         encoder.save_pretrained(place)
         for file in exported.files:
-            _copy(file, place / file.parent.name / file.name)
+            _copy(file, place / file.relative_to(exported.root))
         if tokenizer is not None:
             place_tokenizer(tokenizer, place)
         for name, report in reports.items():
@@ -197,7 +198,7 @@ def write_artifact(
             label_names=encoder.label_names,
             target=target,
             workload=workload,
-            model=place / exported.path.parent.name / exported.path.name,
+            exported=exported,
             source=source,
             max_length=max_length,
         )

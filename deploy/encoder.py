@@ -137,11 +137,15 @@ class Encoder(nn.Module):
             "architecture": self.architecture.to_json(),
             "label_names": list(self.label_names),
         }
+        self.save_weights(directory / WEIGHTS)
+        (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+
+    def save_weights(self, path: Path) -> None:
+        """Write the ``model.safetensors`` of :meth:`save_pretrained`."""
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         for name in _borrowed(self.architecture, weights):
             del weights[name]
-        save_file(weights, directory / WEIGHTS)
-        (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        save_file(weights, path)
 
     @classmethod
     def from_pretrained(cls, directory: Path) -> Encoder:

@@ -6,13 +6,14 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from deploy.architecture import Architecture
 from deploy.costs import parameters
+from deploy.exporters import Exported
 from deploy.materials import FILE as MATERIALS
 from deploy.workload import Workload
 from devices.files import sha256
@@ -59,11 +60,14 @@ def build_manifest(
     label_names: tuple[str, ...],
     target: Target,
     workload: Workload,
-    model: Path,
+    exported: Exported,
     source: str,
     max_length: int,
 ) -> dict[str, Any]:
-    """The manifest of everything that lies in ``directory``; ``model`` is the file to load."""
+    """The manifest of everything that lies in ``directory``, what was ``exported`` there as it was."""
+    names = [
+        file.relative_to(exported.root).as_posix() for file in (exported.path, *exported.files)
+    ]
     manifest = {
         "schema": SCHEMA,
         "source": source,
@@ -71,10 +75,10 @@ def build_manifest(
         "label_names": list(label_names),
         "target": asdict(target),
         "workload": workload.to_json(),
-        "model": model.relative_to(directory).as_posix(),
+        "model": names[0],
         "signature": _signature(architecture, max_length),
         "versions": versions(),
-        "files": [_entry(path, directory) for path in files_in(directory)],
+        "files": [_entry(path, directory, names) for path in files_in(directory)],
     }
     return {**manifest, "id": identity(manifest)}
 
@@ -98,10 +102,10 @@ def files_in(directory: Path) -> list[Path]:
     )
 
 
-def _entry(path: Path, directory: Path) -> dict[str, Any]:
+def _entry(path: Path, directory: Path, model: Container[str]) -> dict[str, Any]:
     name = path.relative_to(directory).as_posix()
-    by_folder = "report" if name.startswith("reports/") else "model" if "/" in name else "tokenizer"
-    role = _ROLES.get(name, by_folder)
+    other = "report" if name.startswith("reports/") else _ROLES.get(name, "tokenizer")
+    role = "model" if name in model else other
     return {"path": name, "sha256": sha256(path), "bytes": path.stat().st_size, "role": role}
 
 

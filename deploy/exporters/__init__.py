@@ -6,7 +6,8 @@ them (devices.runtimes), proving them (deploy.parity), and elasticity: what come
 Every exporter writes into a root directory with a fixed layout, so that formats which share a graph
 share its file, and an artifact can be told apart by its paths:
 
-    onnx/model.onnx, onnx/model_int8.onnx, model_int8_static.onnx and model_int8_reduced.onnx
+    model.onnx with model.safetensors, in which its weights are
+    onnx/model.onnx, model_int8.onnx, model_int8_static.onnx and model_int8_reduced.onnx
     mobile/model.ort, model_int8.ort, …, each with .required_operators_and_types.config
     openvino/openvino_model.xml and .bin, openvino/openvino_model_int8.xml and .bin
     tensorrt/model_fp16.onnx, model_bf16.onnx and model_int8.onnx, profiles.json and build.sh
@@ -40,10 +41,12 @@ class Exported:
     Attributes:
         path: the file that the runtime loads.
         files: everything that belongs to it, ``path`` included.
+        root: the directory whose layout they keep.
     """
 
     path: Path
     files: tuple[Path, ...]
+    root: Path
 
     @property
     def size_bytes(self) -> int:
@@ -84,7 +87,7 @@ EXPORTERS = Registry(
         "torch-cuda": "deploy.exporters.to_torch:TorchExporter",
         "executorch": "deploy.exporters.to_executorch:ExecuTorchExporter",
         "tensorrt": "deploy.exporters.to_tensorrt:TensorRtExporter",
-        "onnxruntime": "deploy.exporters.to_onnx:OnnxExporter",
+        "onnxruntime": "deploy.exporters.to_onnx:SharingOnnxExporter",
         "onnxruntime-mobile": "deploy.exporters.to_ort_format:OrtFormatExporter",
         "onnxruntime-web": "deploy.exporters.to_onnx:OnnxExporter",
         "openvino": "deploy.exporters.to_openvino:OpenVinoExporter",

@@ -45,7 +45,7 @@ class AotInductorExporter:
                 whole = Path(scratch) / path.name
                 _compile(load_program(source), whole)
                 _strip(whole, place)
-        return Exported(path, (path,))
+        return Exported(path, (path,), directory)
 
 
 def _compile(program: Any, path: Path) -> None:

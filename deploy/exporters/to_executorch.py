@@ -36,7 +36,7 @@ class ExecuTorchExporter:
         if not path.exists():
             with staged([path]) as (place,), silence():
                 place.write_bytes(_lower(encoder))
-        return Exported(path, (path,))
+        return Exported(path, (path,), directory)
 
 
 def _lower(encoder: Encoder) -> bytes:

@@ -40,7 +40,7 @@ class FakeExporter:
             write_json(listed, cost_list(encoder.architecture, precision))
             with staged([path]) as (place,):
                 shutil.copyfile(export_graph(encoder, directory), place)
-        return Exported(path, (path, listed))
+        return Exported(path, (path, listed), directory)
 
 
 def cost_list(architecture: Architecture, precision: str) -> dict[str, Any]:

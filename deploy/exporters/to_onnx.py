@@ -12,9 +12,10 @@ import onnx.numpy_helper
 import torch
 from torch import nn
 
-from deploy.encoder import Encoder
+from deploy.encoder import WEIGHTS, Encoder
 from deploy.exporters import Exported
 from deploy.exporters.onnx_int8 import quantise
+from deploy.exporters.shared_weights import refer_to_weights
 from deploy.exporters.staging import (
     OUTPUT,
     dynamic_shapes,
@@ -46,7 +47,30 @@ class OnnxExporter:
         path = export_graph(encoder, directory)
         if PRECISIONS[precision].quantised:
             path = quantise(path, precision, calibration)
-        return Exported(path, (path,))
+        return Exported(path, (path,), directory)
+
+
+class SharingOnnxExporter(OnnxExporter):
+    """``model.onnx`` whose weights are in ``model.safetensors`` beside it, the encoder's own; and the
+    8-bit twins, which hold theirs."""
+
+    def export(
+        self,
+        encoder: Encoder,
+        precision: str,
+        directory: Path,
+        calibration: Sequence[Arrays],
+    ) -> Exported:
+        if PRECISIONS[precision].quantised:
+            return super().export(encoder, precision, directory, calibration)
+        path, weights = directory / "model.onnx", directory / WEIGHTS
+        if not path.exists():
+            model = onnx.load(export_graph(encoder, directory))
+            with staged([weights, path]) as (stored, place):
+                plain_copy(encoder).save_weights(stored)
+                refer_to_weights(model, stored)
+                place.write_bytes(model.SerializeToString(deterministic=True))
+        return Exported(path, (path, weights), directory)
 
 
 def export_graph(encoder: Encoder, directory: Path) -> Path:

@@ -40,7 +40,7 @@ class OpenVinoExporter:
             source, path = path, path.with_name("openvino_model_int8.xml")
             if not path.exists():
                 _save(openvino, quantised(openvino, _vendor("nncf"), source, calibration), path)
-        return Exported(path, (path, path.with_suffix(".bin")))
+        return Exported(path, (path, path.with_suffix(".bin")), directory)
 
 
 def _save(openvino: Any, model: Any, path: Path) -> None:

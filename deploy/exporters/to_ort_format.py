@@ -31,7 +31,7 @@ class OrtFormatExporter:
         operators = path.with_name(f"{source.stem}.required_operators_and_types.config")
         if not path.exists():
             _convert(source, path, operators)
-        return Exported(path, (path, operators))
+        return Exported(path, (path, operators), directory)
 
 
 def _convert(source: Path, path: Path, operators: Path) -> None:

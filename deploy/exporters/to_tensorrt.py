@@ -45,7 +45,7 @@ class TensorRtExporter:
             shapes = _profiles(encoder.architecture.positions)
             write_json(profiles, shapes)
             write_text(recipe, _recipe(shapes))
-        return Exported(path, (path, profiles, recipe))
+        return Exported(path, (path, profiles, recipe), directory)
 
 
 def _profiles(positions: int) -> dict[str, dict[str, list[int]]]:

@@ -48,4 +48,4 @@ class TorchExporter:
                 for node in program.graph.nodes:
                     node.meta.pop("stack_trace", None)  # source paths of the machine that traced
                 torch.export.save(program, place)
-        return Exported(path, (path,))
+        return Exported(path, (path,), directory)

@@ -79,6 +79,7 @@ NEEDS = {
     **{("tensorrt", p): "onnxruntime" for p in RUNTIMES.get("tensorrt").precisions},
 }
 FOLDERS = {
+    ("onnxruntime", "fp32"): "",  # beside the weights
     "onnxruntime": "onnx",
     "onnxruntime-web": "onnx",
     "onnxruntime-mobile": "mobile",
@@ -162,9 +163,9 @@ def test_parity_in_a_fresh_process(
 def test_layout_and_reuse(runtime: str, precision: str, export: Export, root: Path) -> None:
     exported = export("uneven", runtime, precision)
     assert exported.path in exported.files
-    assert {file.parent for file in exported.files} == {
-        root / "uneven" / FOLDERS.get(runtime, runtime)
-    }
+    folder = FOLDERS.get((runtime, precision), FOLDERS.get(runtime, runtime))
+    assert {file.parent for file in exported.files} == {exported.root / folder}
+    assert exported.root == root / "uneven"
     before = [file.stat() for file in exported.files]
     assert export("uneven", runtime, precision) == exported
     after = [file.stat() for file in exported.files]
@@ -192,9 +193,10 @@ def test_an_interrupted_export_leaves_nothing_and_another_gives_the_same_files(
 ) -> None:
     finished = export("bare", runtime, precision)
     export("bare", "onnxruntime", "fp32")
-    if (runtime, precision) != ("onnxruntime", "fp32"):  # the shared graph may be there already
+    shared = root / "bare" / "onnx" / "model.onnx"
+    if finished.path != shared:  # it may be there already
         (tmp_path / "onnx").mkdir()
-        shutil.copy(root / "bare" / "onnx" / "model.onnx", tmp_path / "onnx")
+        shutil.copy(shared, tmp_path / "onnx")
     batches = calibration(ARCHITECTURES["bare"])
     before = sorted(tmp_path.rglob("*.*"))
 

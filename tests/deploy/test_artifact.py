@@ -71,22 +71,25 @@ def test_contents_and_round_trip(tmp_path: Path, write: Write, encoder: Encoder)
     assert artifact.workload == Workload(2, 16)
     assert artifact.architecture == encoder.architecture
     assert artifact.reports == REPORTS
-    assert artifact.exported.path == directory / "onnx" / "model.onnx"
-    assert artifact.exported.files == (artifact.exported.path,)
+    assert artifact.exported.path == directory / "model.onnx"
+    assert set(artifact.exported.files) == {
+        artifact.exported.path,
+        directory / "model.safetensors",
+    }
     ids = torch.arange(12).reshape(2, 6)
     assert torch.equal(artifact.encoder()(ids), encoder(ids))
     files = {file["path"]: file for file in artifact.manifest["files"]}
     assert {
         "config.json",
         "model.safetensors",
-        "onnx/model.onnx",
+        "model.onnx",
         "tokenizer.json",
         "tokenizer_config.json",
         "reports/parity.json",
         "run.py",
         "README.md",
     } <= set(files)
-    assert files["onnx/model.onnx"]["bytes"] == artifact.exported.path.stat().st_size
+    assert files["model.onnx"]["bytes"] == artifact.exported.path.stat().st_size
     assert sorted(path.name for path in directory.parent.iterdir()) == ["artifact"]
 
 
@@ -123,7 +126,7 @@ def test_the_bill_of_materials_names_what_it_needs(tmp_path: Path, write: Write)
     bill = json.loads((artifact.directory / "sbom.cdx.json").read_text())
     described = bill["metadata"]["component"]
     assert (described["type"], described["name"]) == ("machine-learning-model", "model.onnx")
-    [digest] = [f["sha256"] for f in artifact.manifest["files"] if f["path"] == "onnx/model.onnx"]
+    [digest] = [f["sha256"] for f in artifact.manifest["files"] if f["path"] == "model.onnx"]
     assert described["hashes"] == [{"alg": "SHA-256", "content": digest}]
     assert {part["name"] for part in bill["components"]} == {"numpy", "tokenizers", "onnxruntime"}
     version = artifact.manifest["versions"]["onnxruntime"]
@@ -180,11 +183,11 @@ def test_changed_missing_and_surplus_files_are_named(tmp_path: Path, write: Writ
     with pytest.raises(ArtifactChanged, match=r"model\.safetensors is not the file"):
         artifact.check_hashes()
     artifact = fresh()
-    (artifact.directory / "onnx" / "model.onnx").unlink()
+    (artifact.directory / "model.onnx").unlink()
     with pytest.raises(ArtifactChanged, match=r"model\.onnx is missing"):
         artifact.check_hashes()
     artifact = fresh()
-    (artifact.directory / "onnx" / "model.onnx.data").write_bytes(b"")
+    (artifact.directory / "model.onnx.data").write_bytes(b"")
     with pytest.raises(ArtifactChanged, match=r"model\.onnx\.data does not belong"):
         artifact.check_hashes()
 
@@ -199,7 +202,7 @@ def test_damaged_manifests(tmp_path: Path, write: Write) -> None:
         path.read_text()[:-30],
         "[]",
         json.dumps({**whole, "files": outside}),
-        json.dumps({**whole, "model": "../onnx/model.onnx"}),
+        json.dumps({**whole, "model": "../model.onnx"}),
         json.dumps({**whole, "label_names": ["good", "bad"]}),
         json.dumps({**whole, "target": {"device": "local"}}),
         json.dumps({**whole, "workload": {"batch": 0, "length": 1}}),

@@ -42,6 +42,18 @@ def test_onnx_graph(root: Path) -> None:
     assert not weights & {value.name for value in model.graph.value_info}
 
 
+def test_a_graph_beside_its_weights_stores_none_of_them_again(root: Path, encoder: Encoder) -> None:
+    exported = export_variant(encoder, "onnxruntime", "fp32", root)
+    graph, weights = exported.files
+    onnx.checker.check_model(graph, full_check=True)
+    assert sum(weight.nbytes >= 1024 for weight in encoder.state_dict().values()) >= 8
+    model = onnx.load(graph, load_external_data=False)
+    own = [weight for weight in model.graph.initializer if not weight.external_data]
+    assert all(weight.ByteSize() < 1100 for weight in own)
+    encoder.save_pretrained(root / "canonical")
+    assert weights.read_bytes() == (root / "canonical" / "model.safetensors").read_bytes()
+
+
 def test_int8_quantises_the_weight_products_alone(root: Path, encoder: Encoder) -> None:
     exported = export_variant(encoder, "onnxruntime", "int8", root)
     kinds = [node.op_type for node in onnx.load(exported.path).graph.node]

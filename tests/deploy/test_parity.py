@@ -60,7 +60,7 @@ def check(encoder: Encoder) -> Callable[..., ParityReport]:
     ) -> ParityReport:
         device: Any = FaultyDevice(encoder, **faults)
         seam: Device = device
-        exported = Exported(Path("model"), (Path("model"),))
+        exported = Exported(Path("model"), (Path("model"),), Path())
         target = Target("local", "onnxruntime", precision, 1)
         return check_parity(encoder, seam, target, exported, batches=batches)
 
