@@ -44,9 +44,13 @@ class OnnxExporter:
         directory: Path,
         calibration: Sequence[Arrays],
     ) -> Exported:
-        path = export_graph(encoder, directory)
         if PRECISIONS[precision].quantised:
-            path = quantise(path, precision, calibration)
+            path = quantise(export_graph(encoder, directory), precision, calibration)
+            return Exported(path, (path,), directory)
+        return self._in_fp32(encoder, directory)
+
+    def _in_fp32(self, encoder: Encoder, directory: Path) -> Exported:
+        path = export_graph(encoder, directory)
         return Exported(path, (path,), directory)
 
 
@@ -54,15 +58,7 @@ class SharingOnnxExporter(OnnxExporter):
     """``model.onnx`` whose weights are in ``model.safetensors`` beside it, the encoder's own; and the
     8-bit twins, which hold theirs."""
 
-    def export(
-        self,
-        encoder: Encoder,
-        precision: str,
-        directory: Path,
-        calibration: Sequence[Arrays],
-    ) -> Exported:
-        if PRECISIONS[precision].quantised:
-            return super().export(encoder, precision, directory, calibration)
+    def _in_fp32(self, encoder: Encoder, directory: Path) -> Exported:
         path, weights = directory / "model.onnx", directory / WEIGHTS
         if not path.exists():
             model = onnx.load(export_graph(encoder, directory))
