@@ -92,9 +92,9 @@ def export(
     require_at_least(0, allowed_loss=allowed_loss)
     record = read_record(Path(subnet)) or {}
     if target is None and not record:
-        known = "was not cut for a target" if Path(subnet).exists() else "is no directory here"
+        wrong = "was not cut for a target" if Path(subnet).exists() else "is no directory here"
         raise UsageError(
-            f"{subnet} {known}; give a sub-network of a search, as run/subnets/NAME, or name a --target."
+            f"{subnet} {wrong}; give a sub-network of a search, as run/subnets/NAME, or name a --target."
         )
     targets = targets_of(target or record["target"])
     if unproved and len(targets) > 1:
