@@ -19,6 +19,7 @@ from cutonce.page import render
 from cutonce.page.kept import fraction
 from cutonce.page.text import milliseconds, table
 from deploy.architecture import uniform
+from deploy.exporters import Exported
 from deploy.manifest import build_manifest
 from deploy.workload import Workload
 from devices.errors import DataError, MissingDependency
@@ -169,7 +170,8 @@ def add_artifact(run: Path, name: str, reports: dict[str, Any]) -> Path:
         write_json(place / "reports" / f"{key}.json", report)
     manifest = build_manifest(
         place, architecture=uniform(6, 768, 12, 3072, labels=2), label_names=("a", "b"),
-        target=Target.parse(VINO), workload=Workload(), model=model, source="x", max_length=128,
+        target=Target.parse(VINO), workload=Workload(), source="x", max_length=128,
+        exported=Exported(model, (model,), place),
     )  # fmt: skip
     write_json(place / "manifest.json", manifest)
     return place

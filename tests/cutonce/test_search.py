@@ -16,6 +16,7 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
+from cutonce.page.text import breakable
 from deploy.architecture import Architecture
 from deploy.encoder import Encoder
 from devices.errors import ArtifactChanged, BudgetUnreachable, ModelError, UsageError
@@ -355,7 +356,7 @@ def test_report_of_a_real_run(found: dict[str, Any], artifact: Path, place: Path
     assert found
     assert artifact.exists()
     page = Path(cutonce.report(place / "run")["page"]).read_text()
-    assert found["budgets"][0]["budget"] in page
+    assert breakable(found["budgets"][0]["budget"]) in page
 
 
 def test_predict_from_the_profile_that_the_search_left(
