@@ -20,6 +20,7 @@ __all__ = [
     "export",
     "measure",
     "predict",
+    "pretrain",
     "profile",
     "publish",
     "report",

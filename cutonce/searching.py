@@ -173,9 +173,11 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
 
 
 def _refitted(setting: Setting, network: Network, name: str) -> Encoder:
-    """The sub-network with weights that make up for what was cut, as far as a closed form can."""
+    """The sub-network with weights that make up for what was cut, as far as a closed form can, unless
+    it was trained."""
     student, elastic = network.extract(), network.supernet.elastic
-    if network.chain != elastic.architecture.operators:
+    trained = network.supernet.database is None
+    if not trained and network.chain != elastic.architecture.operators:
         with progress(f"refitting {name}"):
             batches = setting.task.batches("train", limit=CALIBRATION_EXAMPLES)
             reconstruct(elastic.dense, student, network.chain, batches)

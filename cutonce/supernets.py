@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from cutonce.profiles import stored_tile
 from cutonce.setting import Setting
 from deploy.architecture import Architecture
 from deploy.encoder import Encoder
+from devices.errors import UsageError
 from devices.files import write_json
 from devices.target import Target
+from elastic.checkpoint import ElasticCheckpoint
 from elastic.elastic_encoder import ElasticEncoder
+from elastic.families import LoadedModel, locate
 from elastic.importance.stream import stream_fisher
 from elastic.reconstruction.database import Database, eliminated
 from elastic.search.divergence import Divergence
@@ -23,6 +27,7 @@ from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import Errors
 from elastic.search.losses import Joint, kept
 from elastic.search.sensitivity import module_errors
+from elastic.search.strategies.strategy import LEAST
 from elastic.search.supernet import Supernet, trunk_text
 from elastic.search.texts import Texts
 from elastic.space import WIDTH_STEP, SearchSpace
@@ -52,13 +57,41 @@ def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
     if trunk != DENSE:
         name = trunk_text(trunk)
         work, label = work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
-    encoder = on_trunk(setting, trunk)
-    elastic, database = _make_elastic(setting, encoder, label)
-    space = make_space(work, elastic.architecture, step)
+    trained = trained_supernet(setting.model, setting.trunks)
+    if trained is None:
+        elastic, database = _make_elastic(setting, on_trunk(setting, trunk), label)
+        space, learnt = make_space(work, elastic.architecture, step), {}
+    else:
+        elastic, database, space = ElasticEncoder(trained.encoder), None, trained.space
+        learnt = _learnt(trained)
     errors = _make_errors(work, elastic, space, texts, database, label)
     joint = _make_joint(work, elastic, space, texts, database)
-    judge = Judge(errors, joint, seed=setting.seed, progress=progress)
+    judge = Judge(errors, joint, seed=setting.seed, progress=progress, **learnt)
     return Supernet(trunk, elastic, database, space, errors, judge)
+
+
+def _learnt(trained: ElasticCheckpoint) -> dict[str, Any]:
+    """What a judge is told of a training."""
+    return {
+        "known": [trained.choice(chain) for chain in trained.networks.values()],
+        "unlikely": [-np.log(np.maximum(row, LEAST)) for row in trained.likely],
+    }
+
+
+def trained_supernet(model: LoadedModel, trunks: Sequence[Trunk]) -> ElasticCheckpoint | None:
+    """What a recipe trained the model's sub-networks to, in the order and the space that they have.
+
+    Raises UsageError where a trunk is asked for that was not trained.
+    """
+    found = ElasticCheckpoint.read(locate(model.source), model.encoder)
+    if found is None or found.space.size == 1:
+        return None
+    if tuple(trunks) != (DENSE,):
+        raise UsageError(
+            f"{model.source} was trained with all its sub-networks at one hidden size and rank; leave "
+            "out --hidden and --rank, or search the model that it was trained from."
+        )
+    return found
 
 
 def on_trunk(setting: Setting, trunk: Trunk) -> Encoder:
@@ -102,7 +135,7 @@ def _make_errors(
     elastic: ElasticEncoder,
     space: SearchSpace,
     texts: Texts,
-    database: Database,
+    database: Database | None,
     label: str,
 ) -> Errors:
     """The error of every module's every choice, from texts of the search split without their labels."""
@@ -120,7 +153,7 @@ def _make_joint(
     elastic: ElasticEncoder,
     space: SearchSpace,
     texts: Texts,
-    database: Database,
+    database: Database | None,
 ) -> Joint:
     """The divergence of choices from the model, on texts of the search split, each evaluated once."""
     apart = Divergence(elastic, texts, database)

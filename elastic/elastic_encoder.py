@@ -17,7 +17,7 @@ from deploy.architecture import Architecture, Operator
 from deploy.encoder import Encoder
 from deploy.layers import AttentionLayer, FeedForwardLayer
 from devices.errors import UsageError
-from elastic.extraction import fill_layer, fill_rest
+from elastic.extraction import Weights, named_tensors, weights_of
 from elastic.masks import Layer, prefixed, skipped
 from elastic.rewiring import reorder_stream, reorder_units, turn_heads
 from elastic.space import Chain, is_part, size_of
@@ -124,9 +124,23 @@ class ElasticEncoder(nn.Module):
 
         Raises UsageError where the dense encoder has no such sub-network.
         """
+        small = Encoder(
+            self.architecture_of(chain, trunk), self.dense.label_names, self.dense.dropout.p
+        )
+        weights = self.weights(small, chain, trunk)
+        with torch.no_grad():
+            for name, tensor in named_tensors(small):
+                tensor.copy_(weights[name])
+        return small.eval()
+
+    def architecture_of(self, chain: Chain, trunk: Trunk = DENSE) -> Architecture:
+        """Of a sub-network; raises UsageError where the dense encoder has no such one."""
         self._check(chain, trunk)
-        architecture = trunk.of(self.architecture).with_operators(trunk.chain(chain))
-        small = Encoder(architecture, self.dense.label_names, self.dense.dropout.p)
+        return trunk.of(self.architecture).with_operators(trunk.chain(chain))
+
+    def weights(self, small: Encoder, chain: Chain, trunk: Trunk = DENSE) -> Weights:
+        """The weights that ``small``, of that sub-network's architecture, is to have, by name: parts of
+        those of this encoder, as views."""
         kept = [
             layer if self._shared is None or operator != dense else self._shared[position]
             for position, (layer, dense, operator) in enumerate(self._positions(chain))
@@ -137,10 +151,7 @@ class ElasticEncoder(nn.Module):
             places = self._vocabulary.kept(trunk.rows), self._vocabulary.row_of(trunk.rows)
             ids = torch.from_numpy(places[0]), torch.from_numpy(places[1])
         basis = None if trunk.rank is None else self._basis[: trunk.rank]
-        fill_rest(small, self.dense, ids, basis)
-        for source, target in zip(kept, small.operators, strict=True):
-            fill_layer(target, source)
-        return small.eval()
+        return weights_of(small, self.dense, kept, ids, basis)
 
     @cached_property
     def _basis(self) -> Tensor:

@@ -68,6 +68,7 @@ def search(
     from cutonce.runs import Run
     from cutonce.searching import search_flow
     from cutonce.setting import Setting
+    from cutonce.supernets import trained_supernet
     from cutonce.tasks import load_task
     from deploy.export_pool import ExportPool
     from devices.errors import BudgetUnreachable
@@ -107,6 +108,7 @@ def search(
     trunks = tuple(Trunk(*sizes) for sizes in product((None, *hidden), (None, *rank)))
     for trunk in trunks:
         trunk.of(loaded.encoder.architecture)  # or say at once that it cannot be
+    trained_supernet(loaded, trunks)  # the same
     request |= {name: list(some) for name, some in (("hidden", hidden), ("rank", rank)) if some}
     run = Run(Path(out), request)
     if run.result is not None:

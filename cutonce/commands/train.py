@@ -1,7 +1,9 @@
-"""Train a model: fine-tune or pre-shape a dense BERT, or distil a sub-network.
+"""Train a model: fine-tune or pre-shape a dense BERT, make it elastic, or distil a sub-network.
 
 --recipe dense fine-tunes the checkpoint MODEL, or trains one from scratch where MODEL is a shape
 such as L6-H256-A4-F1024 (with --tokenizer), and writes an ordinary Hugging Face directory.
+--recipe cutonce, dynabert or yoco trains the fine-tuned MODEL with all its sub-networks, for
+`cutonce search` to choose from; rosita cuts it to one small model while it is trained.
 --recipe distil trains the sub-network MODEL towards --teacher. Interrupted, the same command goes on
 from its last checkpoint.
 """
@@ -9,19 +11,19 @@ from its last checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from cutonce.console import progress, show_table
+from cutonce.console import show_table
 from cutonce.options import add_task, task_keywords
 from devices.errors import UnknownName, UsageError
-from devices.files import write_json
-from elastic.recipes import RECIPES
+from elastic.recipes import ELASTIC, RECIPES
 
 if TYPE_CHECKING:
     from deploy.task import Task
+    from elastic.checkpoint import ElasticCheckpoint
 
 
 def train(
@@ -40,7 +42,11 @@ def train(
     teacher: str | Path | None = None,
     epochs: float | None = None,
     learning_rate: float | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    augment: int = 0,
+    language_model: str | Path | None = None,
+    word_vectors: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Train, write the model to ``out``, and score it on the report split.
@@ -51,16 +57,21 @@ def train(
             the teacher is for, else text-classification.
         tokenizer: directory or hub name; default: the model's own.
         teacher: the dense model that a sub-network is distilled from.
-        epochs, learning_rate: default: what suits the recipe.
+        epochs, learning_rate, batch_size: default: what suits the recipe.
+        settings: others of an elastic recipe, by name.
+        augment: copies of every training example with words replaced, for an elastic recipe.
+        language_model, word_vectors: what takes their place; by default what is alike to the model
+        itself.
 
     Raises:
         UsageError: ``out`` exists, or the arguments do not go with the recipe.
     """
+    from cutonce.training import Augmentation, train_dense, train_distilled, train_elastic
     from deploy.costs import parameters
     from elastic.families import load
 
-    if recipe not in RECIPES:
-        raise UnknownName("recipe", recipe, RECIPES)
+    if recipe not in (known := (*RECIPES, *ELASTIC)):
+        raise UnknownName("recipe", recipe, known)
     out = Path(out)
     if out.exists():
         raise UsageError(f"{out} exists; choose another --out, or remove it.")
@@ -68,47 +79,37 @@ def train(
         raise UsageError(
             "--teacher names the dense model of --recipe distil, and goes with it only."
         )
+    if (settings or augment) and recipe not in ELASTIC:
+        raise UsageError(
+            f"--set and --augment are for the recipes {', '.join(ELASTIC)}, not for {recipe}."
+        )
     described = {
-        "kind": task,
-        "data": data,
-        "text": text,
-        "text_pair": text_pair,
-        "label": label,
-        "evaluation": evaluation,
-        "max_length": max_length,
-        "seed": seed,
-    }
-    settings = {
-        name: value
-        for name, value in (("epochs", epochs), ("learning_rate", learning_rate))
-        if value is not None
-    }
-    settings |= {"batch_size": batch_size, "seed": seed}
-    if recipe == "distil":
-        known = _distil(str(model), str(teacher), out, described, settings)
+        "kind": task, "data": data, "text": text, "text_pair": text_pair, "label": label,
+        "evaluation": evaluation, "max_length": max_length, "seed": seed,
+    }  # fmt: skip
+    given = {"epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size}
+    chosen = {name: value for name, value in given.items() if value is not None} | {"seed": seed}
+    asked: dict[str, Any] = {**chosen, **settings}
+    checkpoint = None
+    if recipe in ELASTIC:
+        more = Augmentation(augment, language_model, word_vectors)
+        done, checkpoint = train_elastic(recipe, str(model), out, described, asked, more)
+    elif teacher is not None:
+        done = train_distilled(str(model), str(teacher), out, described, asked)
     else:
-        known = _dense(str(model), out, tokenizer, described, settings)
+        done = train_dense(str(model), out, tokenizer, described, asked)
     trained = load(out).encoder
-    scores = {"report": score(known, trained)} if known.labelled else {}
-    return {
+    result = {
         "model": str(out),
         "architecture": trained.architecture.to_json(),
         "parameters": parameters(trained.architecture),
-        "task": known.to_json(),
-        "metrics": scores,
+        "task": done.to_json(),
+        "metrics": {"report": score(done, trained)} if done.labelled else {},
     }
-
-
-def _same_request(out: Path, request: list[Any]) -> None:
-    """Keep what was asked beside the checkpoints; refuse to go on from those of something else."""
-    path = out.with_name(f".{out.name}.training") / "request.json"
-    asked = json.loads(json.dumps(request, default=str))
-    if path.exists() and json.loads(path.read_text()) != asked:
-        raise UsageError(
-            f"{path.parent} holds the checkpoints of another training for {out}; remove that directory "
-            "to start again, choose another --out, or repeat that command to go on with it."
-        )
-    write_json(path, asked)
+    if checkpoint is not None:
+        result["passes"] = checkpoint.passes
+        result["networks"] = score_networks(done, checkpoint) if done.labelled else {}
+    return result
 
 
 def score(task: Task, encoder: Any) -> dict[str, float]:
@@ -118,75 +119,45 @@ def score(task: Task, encoder: Any) -> dict[str, float]:
     return task.evaluate(predict_with(encoder), "report")
 
 
-def _dense(
-    model: str,
-    out: Path,
-    tokenizer: str | Path | None,
-    described: dict[str, Any],
-    settings: dict[str, Any],
-) -> Task:
-    from cutonce.configurations import SHAPE, read_configuration
-    from deploy.task import Task
-    from elastic.recipes.dense import dense
+def score_networks(task: Task, checkpoint: ElasticCheckpoint) -> dict[str, dict[str, float]]:
+    """The same of every sub-network that has a name."""
+    from elastic.elastic_encoder import ElasticEncoder
 
-    shape = read_configuration(model) if SHAPE.fullmatch(model) else None
-    if shape is not None and tokenizer is None:
-        raise UsageError(f"Training {model} from scratch needs --tokenizer.")
-    kind = described["kind"] or "text-classification"
-    known = Task.load(**described | {"kind": kind}, tokenizer=tokenizer or model)
-    if shape is not None:
-        shape = replace(shape, vocabulary=known.tokenizer_size)
-    _same_request(out, ["dense", model, known.to_json(), settings])
-    with progress(f"training {out.name}") as advance:
-        dense(shape or model, known, out=out, progress=advance, **settings)
-    return known
-
-
-def _distil(
-    model: str,
-    teacher: str,
-    out: Path,
-    described: dict[str, Any],
-    settings: dict[str, Any],
-) -> Task:
-    import shutil
-
-    from cutonce.subnets import read_record
-    from cutonce.tasks import load_task
-    from deploy.tokens import place_tokenizer
-    from devices.files import whole_directory
-    from elastic.families import load
-    from elastic.recipes.distil import Lesson, distil
-
-    student, dense = load(model), load(teacher)
-    known = load_task(dense, **described)
-    digests = [student.encoder.digest, dense.encoder.digest]
-    _same_request(out, ["distil", model, teacher, digests, known.to_json(), settings])
-    unfinished = out.with_name(f".{out.name}.training")
-    with progress(f"distilling {out.name}") as advance:
-        lesson = Lesson(dense.encoder, known)
-        distil(student.encoder, lesson, out=unfinished, progress=advance, **settings)
-    with whole_directory(out) as place:
-        student.encoder.save_pretrained(place)
-        if student.tokenizer is not None:
-            place_tokenizer(student.tokenizer, place)
-        record = read_record(Path(model))
-        if record is not None:
-            write_json(place / "subnet.json", record)
-    shutil.rmtree(unfinished)
-    return known
+    elastic = ElasticEncoder(checkpoint.encoder)
+    return {
+        name: score(task, elastic.extract(chain)) for name, chain in checkpoint.networks.items()
+    }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model directory, hub name, or a shape")
-    parser.add_argument("--recipe", default="dense", help=f"one of {', '.join(RECIPES)}")
+    parser.add_argument(
+        "--recipe", default="dense", help=f"one of {', '.join((*RECIPES, *ELASTIC))}"
+    )
     parser.add_argument("--out", type=Path, required=True, help="directory of the trained model")
     add_task(parser, required=True)
     parser.add_argument("--tokenizer", help="directory or hub name (default: the model's own)")
     parser.add_argument("--teacher", help="dense model to distil from")
-    parser.add_argument("--epochs", type=float, help="default: 3 for dense, 2 for distil")
+    parser.add_argument("--epochs", type=float, help="default: what suits the recipe")
     parser.add_argument("--learning-rate", type=float, help="peak of the linear schedule")
-    parser.add_argument("--batch-size", type=int, default=32, help="default 32")
+    parser.add_argument("--batch-size", type=int, help="default: what suits the recipe")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of an elastic recipe; may be given several times",
+    )
+    parser.add_argument(
+        "--augment",
+        type=int,
+        default=0,
+        metavar="N",
+        help="copies of every example, words replaced",
+    )
+    parser.add_argument("--language-model", help="masked language model that has words for them")
+    parser.add_argument("--word-vectors", type=Path, help="text file of word vectors that has")
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
@@ -200,9 +171,20 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         epochs=args.epochs,
         learning_rate=args.learning_rate,
         batch_size=args.batch_size,
+        settings=dict(_pair(text) for text in args.settings),
+        augment=args.augment,
+        language_model=args.language_model,
+        word_vectors=args.word_vectors,
         seed=args.seed,
     )
     return result, 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise UsageError(f"{text!r} sets nothing; write --set NAME=VALUE.")
+    return name.replace("-", "_"), value
 
 
 def show(result: dict[str, Any]) -> None:
@@ -211,3 +193,9 @@ def show(result: dict[str, Any]) -> None:
     show_table(
         f"{result['model']}: {result['parameters']:,} parameters", ("report split", "value"), rows
     )
+    if result.get("networks"):
+        rows = [
+            (name, *(f"{value:.4g}" for value in scores.values()))
+            for name, scores in result["networks"].items()
+        ]
+        show_table("sub-networks, report split", ("", *scores), rows)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from devices.errors import ModelError
@@ -30,7 +31,11 @@ def read_model(kind: Any, directory: Path, *, fresh: tuple[str, ...] = (), **set
     try:
         with quiet():
             model, found = kind.from_pretrained(
-                directory, output_loading_info=True, local_files_only=True, **settings
+                directory,
+                dtype=torch.float32,  # by default those of the file, which may be half
+                output_loading_info=True,
+                local_files_only=True,
+                **settings,
             )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().split("\n")[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deploy.encoder import Encoder
 from deploy.layers import FeedForwardLayer
@@ -32,7 +32,7 @@ def taylor_rosita(
     Raises UsageError as :class:`~elastic.importance.likelihood.Likelihood` does.
     """
     likelihood = Likelihood(encoder, batches, seed, labels)
-    weights = [_weights(layer) for layer in encoder.operators]
+    weights = [saliency_weights(layer) for layer in encoder.operators]
     flat = [weight for some in weights for weight in some]
     if not flat:
         return []
@@ -48,18 +48,20 @@ def taylor_rosita(
         saliencies = iter([weight.abs() * total for weight, total in zip(flat, sums, strict=True)])
         sizes = map(size_of, encoder.architecture.operators)
         return [
-            _scores([next(saliencies) for _ in some], size)
+            unit_scores([next(saliencies) for _ in some], size)
             for some, size in zip(weights, sizes, strict=True)
         ]
 
 
-def _weights(layer: Layer) -> list[Tensor]:
-    """What writes the neurons of a feed-forward; last what reads the units of any sub-layer."""
+def saliency_weights(layer: Layer) -> list[nn.Parameter]:
+    """Whose saliencies are added up: what writes the neurons of a feed-forward; last what reads the
+    units of any sub-layer."""
     written = spreading(layer) if isinstance(layer, FeedForwardLayer) else []
     return [linear.weight for linear in (*written, gathering(layer))]
 
 
-def _scores(saliencies: list[Tensor], units: int) -> np.ndarray[Any, Any]:
+def unit_scores(saliencies: Sequence[Tensor], units: int) -> np.ndarray[Any, Any]:
+    """Float64 [units], of the saliencies of :func:`saliency_weights`."""
     *written, read = saliencies
     parts = [rows(saliency, units) for saliency in (*written, read.T)]
     return torch.cat(parts, dim=1).double().sum(1).cpu().numpy()

@@ -15,24 +15,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from typing import Protocol
 
 import numpy as np
 
 from elastic.search.gibbs import Gibbs
-from elastic.search.knapsack import Array, Errors, Knapsack, cheapest
+from elastic.search.knapsack import Array, Costs, Errors, Knapsack, cheapest
 from elastic.space import Choice
-from predictors.cost_table import CostTable
 
 RESOLUTION = 10_000  # units of the weighted limits together
 ROUNDS = 8  # of the weights
 STEP = 4.0  # of their logarithm, per share by which a limit is missed
 
 
+class Table(Costs, Protocol):
+    """A cost of every choice at every position, as :class:`predictors.cost_table.CostTable` has them."""
+
+    @property
+    def base(self) -> int:
+        """Units of what is no choice."""
+
+    def budget_units(self, value: float, /) -> int:
+        """Whole units that ``value`` has room for."""
+
+    def predict_many(self, choices: Array, /) -> tuple[Array, Array, Array]:
+        """Lower, predicted and upper of choices [n, positions]: [n] each."""
+
+    def upper(self, choices: Sequence[int], /) -> float:
+        """Upper end of one choice."""
+
+
 @dataclass(frozen=True, eq=False)
 class Limit:
     """What ``table`` may come to: its unit is that of the table, milliseconds or another."""
 
-    table: CostTable
+    table: Table
     value: float
 
     @property

@@ -62,6 +62,10 @@ class Judge:
         joint: of a whole choice, measured on every so many texts; NaN where that failed.
         evaluations: of the natural gradient, for all budgets that are decoded together; more where each
             of them could not be given a few of its own.
+        known: choices that are looked at whatever the budget, as those that a recipe trained.
+        unlikely: per position, of each choice the negative logarithm of how likely it is to be of the
+            best network, as a recipe learnt it; the likeliest network of every budget is looked at.
+            Empty where that is not known.
         progress: called with a label, gives what is called with (done, total).
 
     Attributes:
@@ -74,9 +78,12 @@ class Judge:
         joint: Joint,
         *,
         evaluations: int = EVALUATIONS,
+        known: Sequence[Choice] = (),
+        unlikely: Errors = (),
         seed: int = 0,
         progress: Callable[[str], AbstractContextManager[Advance]] = silent,
     ) -> None:
+        self._known, self._unlikely = known, unlikely
         self._errors, self._evaluations, self._progress = errors, evaluations, progress
         self._joint = cache(self._timed(joint))
         self._strategy = NaturalGradient(errors, seed=seed)
@@ -120,6 +127,7 @@ class Judge:
         """
         with self._clocked():
             if not again:
+                self._recall(budgets)
                 self._propose(budgets)
             numbers = [self._strategy.add(budget) for budget in budgets]
             if again:
@@ -134,6 +142,13 @@ class Judge:
         """What could still be gained under ``budget``; None where nothing keeps it."""
         with self._clocked():
             return self._strategy.certificate(self._strategy.add(budget))
+
+    def _recall(self, budgets: Sequence[Feasible]) -> None:
+        """Judge what training is known to have been for."""
+        likeliest = [budget.decode(self._unlikely) for budget in budgets if self._unlikely]
+        for choice in dict.fromkeys((*self._known, *likeliest)):
+            if choice is not None:
+                self._strategy.tell(choice, self._joint(choice, SEARCH))
 
     def _propose(self, budgets: Sequence[Feasible]) -> None:
         """Judge what is proposed for budgets from the tightest to the loosest."""

@@ -10,17 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from devices.errors import UsageError
 from elastic.space import Choice
-from predictors.cost_table import CostTable
 
 Array = np.ndarray[Any, Any]
 Errors = Sequence[Array]
 LARGER = 8  # times as many choices in all, with every further block of them
+
+
+class Costs(Protocol):
+    """Whole units of every choice: of a :class:`predictors.cost_table.CostTable`, or of another cost."""
+
+    @property
+    def units(self) -> tuple[Array, ...]:
+        """Per position [choices]."""
 
 
 class Knapsack:
@@ -90,12 +97,12 @@ class Knapsack:
         return chosen
 
 
-def cheapest(table: CostTable) -> Choice:
+def cheapest(table: Costs) -> Choice:
     """The choice of least cost at every position, the smallest one where costs are equal."""
     return tuple(len(row) - 1 - int(np.argmin(row[::-1])) for row in table.units)
 
 
-def front(errors: Errors, table: CostTable, points: int) -> list[Choice]:
+def front(errors: Errors, table: Costs, points: int) -> list[Choice]:
     """The best choices at ``points`` evenly spaced additive budgets up to the dense model's, the
     smallest first and each once. The interval is not looked at."""
     lowest = sum(int(row.min()) for row in table.units)

@@ -28,13 +28,14 @@ class Supernet:
     """All sub-networks on ``trunk``.
 
     Attributes:
-        elastic: of the encoder that was given, cut to the trunk. database: of its sub-layers.
+        elastic: of the encoder that was given, cut to the trunk. database: of its sub-layers;
+            None where they were trained.
         errors: per position, of each choice by itself.
     """
 
     trunk: Trunk
     elastic: ElasticEncoder
-    database: Database
+    database: Database | None
     space: SearchSpace
     errors: Errors
     judge: Judge

@@ -49,7 +49,7 @@ class UnderWay:
             states = encoder.operators[number](states, self.mask)
         outputs = encoder.head(encoder.last_norm(states), self.real).double()
         found = divergence(elastic.architecture, self.outputs, outputs, self.real)
-        return found.numpy()
+        return found.cpu().numpy()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from deploy.encoder import Encoder
 from deploy.task import Task
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.families import load
-from elastic.recipes import RECIPES
+from elastic.recipes import ELASTIC, RECIPES
 from elastic.recipes.distil import Lesson
 
 FRUIT, TOOLS = ["apple", "pear", "plum"], ["hammer", "saw", "drill"]
@@ -105,8 +105,35 @@ class Distil:
         return {path.name for path in out.iterdir()} <= {"checkpoints"}
 
 
-@pytest.fixture(params=list(RECIPES))
+@dataclass
+class Elastic:
+    """Trains sub-networks with the dense encoder; the smallest of each kind is looked at."""
+
+    name: str
+    task: Task
+    teacher: Encoder
+
+    def run(self, out, epochs=None, progress=None) -> Encoder:
+        # Of each stage, of which some recipes have many.
+        epochs = (epochs or 4.0) * {"yoco": 0.25, "nas-bert": 0.5}.get(self.name, 1.0)
+        own = {"nas-bert": {"share": 1.0}}.get(self.name, {})
+        found = ELASTIC.get(self.name)(
+            self.teacher, self.task, out=out, epochs=epochs, progress=progress, **SETTINGS, **own
+        )
+        smallest = tuple(
+            [operator for operator in some if operator is not None][-1]
+            for some in found.space.choices
+        )
+        return ElasticEncoder(found.encoder).extract(smallest)
+
+    def is_absent(self, out) -> bool:
+        return all((path / "checkpoints").is_dir() for path in out.iterdir())
+
+
+@pytest.fixture(params=[*RECIPES, *ELASTIC])
 def recipe(request, task, teacher):
+    if request.param in ELASTIC:
+        return Elastic(request.param, task, teacher)
     return {"dense": lambda: Dense(task), "distil": lambda: Distil(task, teacher)}[request.param]()
 
 

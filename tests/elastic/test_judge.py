@@ -207,6 +207,23 @@ def test_a_search_of_which_every_evaluation_fails_is_refused(table: CostTable) -
         Judge(ERRORS, lambda *_: np.nan).decode([half(table)])
 
 
+def test_what_training_was_for_is_looked_at(table: CostTable) -> None:
+    chosen = tuple(max(1, len(row) - 2) for row in ERRORS)
+    budget = Feasible(Limit(table, table.upper(chosen)))
+
+    def joint(choice: Choice, _: int) -> float:
+        return float(choice != chosen)
+
+    assert Judge(ERRORS, joint, evaluations=0).decode([budget]) != [chosen]
+    known = Judge(ERRORS, joint, evaluations=0, known=[chosen])
+    assert known.decode([budget]) == [chosen]
+    unlikely = [
+        np.where(np.arange(len(row)) == level, 0.0, 9.0)
+        for row, level in zip(ERRORS, chosen, strict=True)
+    ]
+    assert Judge(ERRORS, joint, evaluations=0, unlikely=unlikely).decode([budget]) == [chosen]
+
+
 def test_seconds_take_in_what_evaluating_took_outside_of_the_decoding(table: CostTable) -> None:
     def joint(choice: Choice, _: int) -> float:
         time.sleep(0.001)

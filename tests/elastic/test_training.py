@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from deploy.architecture import uniform
 from deploy.encoder import Encoder
-from devices.errors import UsageError
+from devices.errors import ModelError, UsageError
 from elastic.recipes.training import fit, inputs_of
 
 SETTINGS = {"epochs": 1.0, "learning_rate": 1e-3, "batch_size": 32, "seed": 0}
@@ -107,4 +110,63 @@ def test_the_random_state_outside_does_not_matter(make_encoder, task) -> None:
         torch.manual_seed(seed)
         fit(models[-1], task, loss=cross_entropy, **(SETTINGS | {"epochs": 0.5}))
     for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert a.equal(b)
+
+
+def test_losses_are_written_for_tensorboard_where_that_is_asked_for(
+    student, task, tmp_path, monkeypatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "runs"))
+    fit(student, task, loss=cross_entropy, out=tmp_path / "stage", **(SETTINGS | {"epochs": 2.0}))
+    found = EventAccumulator(str(tmp_path / "runs" / "stage"))
+    found.Reload()
+    losses = [event.value for event in found.Scalars("train/loss")]
+    assert len(losses) == 2
+    assert 0 < losses[-1] < 2
+
+
+def test_a_training_that_diverges_stops_and_says_so(student, task) -> None:
+    def loss(model, batch):
+        return cross_entropy(model, batch) * float("nan")
+
+    with pytest.raises(ModelError, match=r"diverges: at step 0 of 12 the loss is nan"):
+        fit(student, task, loss=loss, **SETTINGS)
+
+
+def test_several_losses_give_the_gradients_of_their_sum(make_encoder, task) -> None:
+    def several(model, batch):
+        yield 0.25 * cross_entropy(model, batch)
+        yield 0.75 * cross_entropy(model, batch)
+
+    models = make_encoder(2), make_encoder(2)
+    for model in models:
+        model.dropout.p = 0.0
+        model.head.dropout.p = 0.0
+    for model, loss in zip(models, (cross_entropy, several), strict=True):
+        fit(model, task, loss=loss, **(SETTINGS | {"epochs": 0.25}))
+    moved, apart = (
+        torch.cat([(a - b).flatten() for a, b in zip(*pair, strict=True)]).detach().abs().mean()
+        for pair in (
+            (models[0].parameters(), make_encoder(2).parameters()),
+            (models[0].parameters(), models[1].parameters()),
+        )
+    )
+    assert apart < 0.01 * moved  # where a gradient is nearly nothing, AdamW makes much of its sign
+
+
+def test_a_model_with_tied_weights_is_kept_and_goes_on(tmp_path, task) -> None:
+    shape = uniform(1, 16, 2, 16, vocabulary=22, head="masked-language-model", positions=16)
+
+    def loss(model, batch):
+        return model(**inputs_of(batch)).square().mean()
+
+    torch.manual_seed(0)
+    first = Encoder(shape)
+    again = copy.deepcopy(first)
+    fit(first, task, loss=loss, out=tmp_path, **SETTINGS)
+    fit(again, task, loss=loss, out=tmp_path, **SETTINGS)
+    for a, b in zip(first.parameters(), again.parameters(), strict=True):
         assert a.equal(b)

@@ -30,7 +30,7 @@ class Grid(Strategy):
         return list(
             dict.fromkeys(
                 tuple(
-                    last if _goes(p // 2, gone, layers) else round(cut / most * max(0, last - 1))
+                    last if goes(p // 2, gone, layers) else round(cut / most * max(0, last - 1))
                     for p, last in enumerate(lasts)
                 )
                 for gone, cut in product(range(layers), range(most + 1))
@@ -38,5 +38,6 @@ class Grid(Strategy):
         )
 
 
-def _goes(layer: int, gone: int, layers: int) -> bool:
+def goes(layer: int, gone: int, layers: int) -> bool:
+    """Whether ``layer`` is one of the ``gone`` of ``layers`` that go."""
     return gone * (layer + 1) // layers > gone * layer // layers

@@ -1,0 +1,220 @@
+"""Train a small language model of one's own: a tokenizer and a masked language model from text files.
+
+Every copy of the text has other words masked; --epochs says how many there are. What is written is an
+ordinary Hugging Face directory in half precision, with a model card, to be fine-tuned by
+`cutonce train DIR --recipe dense`. Interrupted, the same command goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cutonce.console import progress, show_table
+from cutonce.options import require_at_least
+from devices.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from deploy.task import Task
+
+SHAPE = "L12-H256-A4-F1024"
+CHUNKS = "chunks.txt"
+
+
+def pretrain(
+    corpus: Sequence[str | Path],
+    *,
+    out: Path,
+    shape: str = SHAPE,
+    vocabulary: int = 8000,
+    length: int = 128,
+    epochs: int = 2,
+    learning_rate: float = 5e-4,
+    batch_size: int = 32,
+    note: str = "",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train and write the model to ``out``, and say how many hidden words of unseen text it names.
+
+    Args:
+        corpus: text files, of which each line is a paragraph.
+        shape: of the encoder. vocabulary: entries of the tokenizer, at most.
+        length: tokens per text. epochs: times that the text is seen, each with other words masked.
+        note: for the model card, as the texts' licence.
+
+    Raises:
+        UsageError: ``out`` exists, or ``shape`` is none.
+        DataError: a file cannot be read, or there is too little text.
+    """
+    import shutil
+    from dataclasses import replace
+
+    from cutonce.configurations import read_configuration
+    from cutonce.training import same_request, unfinished
+    from deploy.costs import parameters
+    from devices.files import sha256, whole_directory
+    from elastic.recipes.dense import dense
+
+    require_at_least(1, epochs=epochs)
+    out, files = Path(out), [Path(file) for file in corpus]
+    if out.exists():
+        raise UsageError(f"{out} exists; choose another --out, or remove it.")
+    architecture, work = read_configuration(shape), unfinished(out)
+    paragraphs = [line for file in files for line in _lines(file)]
+    settings: dict[str, Any] = {
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    texts = {file.name: sha256(file) for file in files}
+    asked = ["pretrain", texts, shape, vocabulary, length, epochs, settings]
+    same_request(out, asked)
+    with progress("training the tokenizer"):
+        task = _task(paragraphs, work, vocabulary, length, epochs, seed)
+    architecture = replace(architecture, vocabulary=task.tokenizer_size, positions=512)
+    with progress(f"training {out.name}") as advance:
+        dense(architecture, task, out=work / "model", epochs=1.0, progress=advance, **settings)
+    score = _score(task, work / "model")
+    with whole_directory(out) as place:
+        _halve(work / "model", place)
+        card = _card(
+            out.name, shape, parameters(architecture), list(texts), epochs, length, score, note
+        )
+        (place / "README.md").write_text(card, encoding="utf-8")
+    shutil.rmtree(work)
+    return {"model": str(out), "parameters": parameters(architecture), "corpus": texts, **score}
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read ({error}); expected text in UTF-8.") from error
+
+
+def _task(
+    paragraphs: Sequence[str], work: Path, vocabulary: int, length: int, epochs: int, seed: int
+) -> Task:
+    """Texts of ``length`` tokens, each as often as there are epochs."""
+    from cutonce.example.tokenizer import train_tokenizer
+    from deploy.task import Task
+    from deploy.tokens import load_tokenizer
+
+    place = work / "tokenizer"
+    if not place.is_dir():
+        train_tokenizer(filter(None, paragraphs), vocabulary, place, 512)
+    tokenizer = load_tokenizer(place)
+    chunks = list(_chunks(paragraphs, tokenizer, length - 2))
+    if len(chunks) < 100:
+        raise DataError(
+            f"The corpus has only {len(chunks)} texts of {length} tokens; give more files."
+        )
+    (work / CHUNKS).write_text("\n".join(chunks * epochs) + "\n", encoding="utf-8")
+    return Task.load(
+        kind="masked-language-model", data=work / CHUNKS, text="text", tokenizer=place,
+        max_length=length, seed=seed,
+    )  # fmt: skip
+
+
+def _chunks(paragraphs: Sequence[str], tokenizer: Any, length: int) -> Any:
+    """The words of all paragraphs one after the other, as many as have ``length`` tokens together."""
+    words: list[str] = []
+    room = length
+    for paragraph in paragraphs:
+        encoded = tokenizer(paragraph, add_special_tokens=False, return_offsets_mapping=True)
+        counts: dict[int, int] = {}
+        for word in encoded.word_ids():
+            counts[word] = counts.get(word, 0) + 1
+        for word, count in counts.items():
+            if count > room and words:
+                yield " ".join(words)
+                words, room = [], length
+            begin, end = encoded.word_to_chars(word)
+            words.append(paragraph[begin:end])
+            room -= count
+    if words:
+        yield " ".join(words)
+
+
+def _score(task: Task, model: Path) -> dict[str, float]:
+    from cutonce.tasks import predict_with
+    from elastic.families import load
+
+    return task.evaluate(predict_with(load(model).encoder), "report")
+
+
+def _halve(source: Path, place: Path) -> None:
+    """The model of ``source`` in half precision, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    from elastic.quiet import quiet
+
+    with quiet():
+        model = AutoModelForMaskedLM.from_pretrained(source, dtype=torch.float16)
+        model.save_pretrained(place)
+        AutoTokenizer.from_pretrained(source).save_pretrained(place)
+
+
+def _card(
+    name: str,
+    shape: str,
+    count: int,
+    files: Sequence[str],
+    epochs: int,
+    length: int,
+    score: dict[str, float],
+    note: str,
+) -> str:
+    return f"""---
+library_name: transformers
+pipeline_tag: fill-mask
+---
+# {name}
+
+A masked language model of shape {shape} with {count:,} parameters, made at home by `cutonce pretrain`:
+trained from nothing on {", ".join(files)}, {epochs} times over in texts of {length} tokens, which is very
+little. It is a start for examples and benchmarks, and no more: of the hidden words in text that it was
+not trained on it names {score["masked_accuracy"]:.1%}.
+
+Half precision; lower-case WordPiece tokenizer trained on the same texts.
+
+{note}
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("corpus", nargs="+", metavar="FILE", help="text, a paragraph per line")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the trained model")
+    parser.add_argument("--shape", default=SHAPE, help=f"of the encoder (default {SHAPE})")
+    parser.add_argument("--vocabulary", type=int, default=8000, help="entries (default 8000)")
+    parser.add_argument("--length", type=int, default=128, help="tokens per text (default 128)")
+    parser.add_argument("--epochs", type=int, default=2, help="times over (default 2)")
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="default 5e-4")
+    parser.add_argument("--batch-size", type=int, default=32, help="default 32")
+    parser.add_argument("--note", default="", help="for the model card, as the texts' licence")
+
+
+def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
+    result = pretrain(
+        args.corpus,
+        out=args.out,
+        shape=args.shape,
+        vocabulary=args.vocabulary,
+        length=args.length,
+        epochs=args.epochs,
+        learning_rate=args.learning_rate,
+        batch_size=args.batch_size,
+        note=args.note,
+        seed=args.seed,
+    )
+    return result, 0
+
+
+def show(result: dict[str, Any]) -> None:
+    rows = [("hidden words named", f"{result['masked_accuracy']:.1%}")]
+    show_table(
+        f"{result['model']}: {result['parameters']:,} parameters", ("report split", "value"), rows
+    )

@@ -1,0 +1,230 @@
+"""cutonce's own recipe: the sub-networks that a search would ask for are the ones that are trained.
+
+What is best in the four systems, and in those after them:
+
+- heads and neurons are put in order first (DynaBERT), by elimination (elastic.reconstruction.database);
+- of every batch several sub-networks are trained, the smallest always among them (the sandwich rule of
+  Yu & Huang 2019, arXiv 1903.05134), the others drawn as the search draws, from the posterior of its
+  natural gradient under budgets from large to small: weights are not spent on what no budget will ever
+  get (AttentiveNAS, arXiv 2011.09011). The posterior is made anew a few times, as the weights change;
+- all are taught by the dense encoder, which stays as it was fine-tuned: its outputs (arXiv 1503.02531),
+  its states at the same places (ZipLM, arXiv 2302.04089), and how its last queries, keys and values
+  relate (MiniLMv2, arXiv 2012.15828: Σ KL(softmax(XXᵀ/√d) ‖ …) over relation heads, however many heads
+  are kept).
+
+Budgets are shares of the multiply-accumulates: the one training serves all devices, whose own costs the
+search knows.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from deploy.encoder import Encoder
+from deploy.task import Task
+from devices.runtimes import Arrays
+from elastic.checkpoint import ElasticCheckpoint
+from elastic.outputs import divergence, has_classes, loss
+from elastic.recipes.stages import Stage, Stages
+from elastic.recipes.supernet import SupernetTraining, Teacher, distance
+from elastic.recipes.teacher import check_teacher
+from elastic.recipes.training import WEIGHT_DECAY, Batch, Loss, Progress, steps
+from elastic.reconstruction.database import eliminated
+from elastic.search.counted import CountedTable
+from elastic.search.divergence import Divergence
+from elastic.search.feasible import Feasible, Limit
+from elastic.search.judge import SEARCH
+from elastic.search.sensitivity import module_errors
+from elastic.search.strategies.natural_gradient import NaturalGradient
+from elastic.search.texts import Texts
+from elastic.space import WIDTH_STEP, Chain, Choice, SearchSpace
+from elastic.tensors import evaluating
+from elastic.views import Seen
+
+SHARES = (0.7, 0.5, 0.35, 0.25, 0.17, 0.12)  # of the dense encoder's cost: budgets of the draws
+DRAWN = 2  # sub-networks per batch beside one of the smallest budget
+POSTERIORS = 4  # per training
+EVALUATED, KEPT = 24, 12  # networks, for a posterior; draws from it, of every budget
+CALIBRATION, TEXTS = 512, 256  # examples: for the order, for posteriors
+LEARNING_RATE = 5e-5  # at hidden size 768
+WARM_UP = 0.06
+TEMPERATURE, ALPHA = 2.0, 0.1  # of the outputs; weight of the labels
+FORWARD = 1 / 3  # of a pass forward and back
+RELATION_HEADS = 8  # at most; as many as divide both widths
+
+
+def cutonce(
+    encoder: Encoder,
+    task: Task,
+    *,
+    epochs: float = 6.0,
+    learning_rate: float | None = None,
+    batch_size: int = 32,
+    width_step: int = WIDTH_STEP,
+    seed: int = 0,
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> ElasticCheckpoint:
+    """Train ``encoder``, which stays as it is, as the supernet of all its sub-networks.
+
+    Args:
+        encoder: fine-tuned on ``task``.
+        learning_rate: None means 5e-5 at hidden size 768, more for narrower ones in inverse proportion.
+        width_step: of the feed-forward widths, the tile of the targets.
+        out: for checkpoints, which an interrupted training goes on from.
+        progress: called with (steps done, total).
+
+    Raises:
+        UsageError: the encoder cannot teach the task.
+        ModelError: the training diverges.
+    """
+    check_teacher(encoder, task)
+    architecture = encoder.architecture
+    learning_rate = learning_rate or LEARNING_RATE * 768 / architecture.hidden
+    stages = Stages(
+        [Stage("supernet", epochs, learning_rate, WARM_UP, WEIGHT_DECAY)],
+        task,
+        batch_size=batch_size,
+        seed=seed,
+        out=out,
+        progress=progress,
+    )
+    space = SearchSpace.around(architecture, width_step=width_step)
+    elastic, _ = eliminated(encoder, task.batches("train", limit=CALIBRATION), seed=seed)
+    draws = Draws(space, task.batches("search", limit=TEXTS), task.max_length, seed)
+    training = Training(SupernetTraining(elastic, task.max_length), draws)
+    every = math.ceil(steps(task, epochs, batch_size) / POSTERIORS)
+    teacher = copy.deepcopy(encoder)
+    stages.run(training, _lesson(teacher, every))
+    return ElasticCheckpoint("cutonce", elastic.dense, space, float(training.supernet.passes))
+
+
+class Draws:
+    """Choices drawn from the search's posterior, as the supernet stands.
+
+    Args:
+        batches: of texts that networks are compared on.
+        length: tokens, of the costs.
+    """
+
+    def __init__(
+        self, space: SearchSpace, batches: Sequence[Arrays], length: int, seed: int
+    ) -> None:
+        self.space, self._batches, self._seed = space, batches, seed
+        table = CountedTable(space, length)
+        self._budgets = [Feasible(Limit(table, share)) for share in SHARES]
+
+    def __call__(
+        self, training: SupernetTraining, teacher: Encoder, number: int
+    ) -> list[list[Choice]]:
+        """Of every budget; ``number`` tells the posteriors of one training apart."""
+        elastic = training.elastic
+        with evaluating(training), torch.no_grad():
+            texts = Texts(teacher, self._batches, seed=self._seed)
+            errors = module_errors(elastic, self.space, texts, every=SEARCH)
+            strategy = NaturalGradient(errors, self._budgets, seed=self._seed + number)
+            apart = Divergence(elastic, texts)
+            for choice in strategy.ask_each(range(len(SHARES)), EVALUATED, 1):
+                strategy.tell(choice, apart(self.space.chain(choice), SEARCH))
+        looked_at = EVALUATED + sum(map(len, self.space.choices)) / 2
+        training.passes += FORWARD * texts.count(SEARCH) * looked_at
+        return [self._of(strategy, budget) for budget in range(len(SHARES))]
+
+    def _of(self, strategy: NaturalGradient, budget: int) -> list[Choice]:
+        """The best that is known, and draws."""
+        drawn = (strategy.ask(budget) for _ in range(KEPT))
+        return [*strategy.best(budget), *(choice for choice in drawn if choice is not None)]
+
+
+class Training(torch.nn.Module):
+    """The supernet, what is drawn for it at present, and the step; kept at checkpoints."""
+
+    step: Tensor
+
+    def __init__(self, supernet: SupernetTraining, draws: Draws) -> None:
+        super().__init__()
+        self.supernet, self._draws = supernet, draws
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self._drawn: list[list[Choice]] = []
+
+    def get_extra_state(self) -> Tensor:
+        """The draws, as bytes of JSON: all that a checkpoint keeps is tensors."""
+        return torch.frombuffer(bytearray(json.dumps(self._drawn), "utf-8"), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        drawn = json.loads(bytes(state.cpu().numpy()))
+        self._drawn = [[tuple(choice) for choice in some] for some in drawn]
+
+    def chains(self, teacher: Encoder, every: int) -> Iterator[Chain]:
+        """The sub-networks of the next batch: one of the smallest budget, others of any."""
+        number, step = int(self.step) // every, int(self.step) % every
+        if step == 0:
+            self._drawn = self._draws(self.supernet, teacher, number)
+        self.step += 1
+        budgets = torch.randint(len(SHARES), (DRAWN,)).tolist()
+        for budget in (len(SHARES) - 1, *budgets):
+            some = self._drawn[budget]
+            if some:
+                yield self._draws.space.chain(some[int(torch.randint(len(some), ()))])
+
+
+def _lesson(encoder: Encoder, every: int) -> Loss:
+    teacher = Teacher(encoder)
+
+    def of(training: Training, batch: Batch) -> Iterator[Tensor]:
+        taught = teacher(batch)
+        for chain in list(training.chains(encoder, every)):
+            seen = training.supernet.see(batch, chain)
+            mask, architecture = batch["attention_mask"], encoder.architecture
+            apart = divergence(architecture, taught.outputs, seen.outputs, mask, TEMPERATURE)
+            found = TEMPERATURE**2 * apart.mean()
+            if has_classes(architecture):
+                hard = loss(architecture, seen.outputs, mask, batch["labels"])
+                found = (1 - ALPHA) * found + ALPHA * hard
+            found = found + _states_apart(chain, seen.states, taught.states, mask)
+            yield found + _relations_apart(seen, taught, mask)
+
+    return of
+
+
+def _states_apart(
+    chain: Chain, seen: Sequence[Tensor], taught: Sequence[Tensor], mask: Tensor
+) -> Tensor:
+    """The mean distance of the states after every sub-layer that is kept from the dense encoder's there;
+    the last one's from the dense encoder's last."""
+    kept = [number for number, operator in enumerate(chain, 1) if operator is not None]
+    if not kept:
+        return mask.new_zeros((), dtype=seen[0].dtype)
+    kept[-1] = len(chain)
+    pairs = zip(seen[1:], (taught[number] for number in kept), strict=True)
+    return torch.stack([distance(mine, theirs, mask) for mine, theirs in pairs]).mean()
+
+
+def _relations_apart(seen: Seen, taught: Seen, mask: Tensor) -> Tensor:
+    """KL of the relations of queries, of keys and of values, the mean over tokens and relation heads; 0
+    without attention."""
+    found = mask.new_zeros((), dtype=taught.outputs.dtype)
+    if not seen.projected:
+        return found
+    for mine, theirs in zip(seen.projected, taught.projected, strict=True):
+        heads = math.gcd(mine.shape[-1], theirs.shape[-1], RELATION_HEADS)
+        wanted, got = (_relations(some, heads, mask) for some in (theirs, mine))
+        apart = (wanted.exp() * (wanted - got)).sum(-1)  # [batch, heads, sequence]
+        found = found + (apart * mask[:, None]).sum() / (heads * mask.sum())
+    return found
+
+
+def _relations(projected: Tensor, heads: int, mask: Tensor) -> Tensor:
+    """Logarithms of how much every token relates to every other: [batch, heads, sequence, sequence]."""
+    split = projected.unflatten(-1, (heads, -1)).transpose(1, 2)
+    scores = split @ split.transpose(-1, -2) * split.shape[-1] ** -0.5
+    return scores.masked_fill(mask[:, None, None] == 0, torch.finfo(scores.dtype).min).log_softmax(
+        -1
+    )

@@ -1,0 +1,154 @@
+"""Elastic training from the command line to a sub-network that a search chose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cutonce
+from cutonce.cli import main
+from devices.errors import ModelError, UnknownName, UsageError
+from elastic.checkpoint import RECORD
+from elastic.families import load
+
+TARGET = "fake:3/fake/fp32"
+
+
+@pytest.fixture(scope="module")
+def described(data: Path) -> dict[str, Any]:
+    return {"data": data, "text": "text", "label": "label", "max_length": 32}
+
+
+@pytest.fixture(scope="module")
+def dense(model: Path, described: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("dense") / "model"
+    cutonce.train(model, **described, out=out, epochs=8.0, learning_rate=3e-3, batch_size=16)
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(
+    dense: Path, described: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    return cutonce.train(
+        dense, recipe="dynabert", **described, epochs=2.0, learning_rate=1e-3, batch_size=16,
+        out=tmp_path_factory.mktemp("elastic") / "model",
+    )  # fmt: skip
+
+
+def test_every_network_of_the_recipe_is_scored(trained: dict[str, Any]) -> None:
+    assert len(trained["networks"]) == 12
+    assert trained["networks"]["width 1, depth 1"] == trained["metrics"]["report"]
+    assert trained["networks"]["width 0.5, depth 1"]["accuracy"] > 0.9
+    assert trained["passes"] > 0
+    assert not list(Path(trained["model"]).parent.glob(".*"))
+
+
+def test_a_search_chooses_among_what_was_trained_and_trains_nothing(
+    trained: dict[str, Any],
+    described: dict[str, Any],
+    put_profile: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    encoder = load(trained["model"]).encoder
+    put_profile(tmp_path / "s.sqlite", TARGET, around=encoder.architecture)
+    found = cutonce.search(
+        trained["model"], budgets=[f"{TARGET}=0.6x"], **described, length=32, post_training=True,
+        store=tmp_path / "s.sqlite", out=tmp_path / "run",
+    )  # fmt: skip
+    [entry] = found["budgets"]
+    assert entry["status"] == "met"
+    assert entry["metrics"]["report"]["accuracy"] > 0.8
+    widths = {int(size[1:]) for size in entry["chain"][1::2] if size != "-"}
+    assert widths <= {32, 64, 96, 128}
+    small = load(tmp_path / "run" / entry["subnet"]).encoder
+    kept = small.operators[0].query.weight
+    assert kept.equal(encoder.operators[0].query.weight[: len(kept)]) or entry["chain"][0] == "-"
+
+
+def test_a_trunk_that_was_not_trained_is_refused(
+    trained: dict[str, Any],
+    described: dict[str, Any],
+    put_profile: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    put_profile(tmp_path / "s.sqlite", TARGET)
+    with pytest.raises(UsageError, match="leave out --hidden"):
+        cutonce.search(
+            trained["model"], budgets=[f"{TARGET}=0.6x"], **described, length=32, hidden=[16],
+            store=tmp_path / "s.sqlite", out=tmp_path / "run",
+        )  # fmt: skip
+
+
+def test_settings_of_a_recipe_are_given_by_name(
+    dense: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "train", str(dense), "--recipe", "rosita", "--set", "shape=L1-A2-F32", "--set", "stages=2",
+        "--data", str(data), "--text", "text", "--label", "label", "--max-length", "32",
+        "--epochs", "2", "--learning-rate", "1e-3", "--augment", "1", "--out", str(tmp_path / "small"),
+    ]  # fmt: skip
+    assert main(words) == 0
+    capsys.readouterr()
+    small = load(tmp_path / "small").encoder.architecture
+    assert [str(operator) for operator in small.operators] == ["A2", "F32"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"settings": {"shap": "L1"}}, UnknownName, "Did you mean 'shape'"),
+        ({"settings": {"stages": "two"}}, UsageError, "Setting stages is 'two'; expected int"),
+        ({"recipe": "dense", "settings": {"x": 1}}, UsageError, "--set and --augment are for"),
+        ({"recipe": "dynabrt"}, UnknownName, "Did you mean 'dynabert'"),
+        ({"language_model": "x"}, UsageError, "go with --augment"),
+    ],
+)
+def test_what_does_not_go_together_is_said(
+    dense: Path, described: dict[str, Any], tmp_path: Path, change: Any, error: Any, said: str
+) -> None:
+    asked = {"recipe": "rosita", **described, "out": tmp_path / "out", **change}
+    with pytest.raises(error, match=said):
+        cutonce.train(dense, **asked)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_language_model_must_be_one_and_of_the_same_tokens(
+    dense: Path, described: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match="not a masked language model"):
+        cutonce.train(
+            dense,
+            recipe="rosita",
+            **described,
+            out=tmp_path / "out",
+            augment=1,
+            language_model=dense,
+        )
+
+
+def test_checkpoints_of_another_recipe_are_refused(
+    dense: Path, described: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("elastic.recipes.rosita.check_teacher", interrupted)
+    asked = {**described, "out": tmp_path / "out", "epochs": 0.1}
+    with pytest.raises(KeyboardInterrupt):
+        cutonce.train(dense, recipe="rosita", **asked)
+    with pytest.raises(UsageError, match="checkpoints of another training"):
+        cutonce.train(dense, recipe="yoco", **asked)
+
+
+def test_a_model_that_was_cut_to_one_has_one_network(
+    dense: Path, described: dict[str, Any], tmp_path: Path
+) -> None:
+    cutonce.train(
+        dense, recipe="rosita", **described, out=tmp_path / "out", epochs=0.5,
+        settings={"stages": 1},
+    )  # fmt: skip
+    assert (tmp_path / "out" / RECORD).exists()

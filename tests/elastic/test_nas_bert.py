@@ -1,0 +1,120 @@
+"""Paths, bins and blocks of NAS-BERT, and the networks that its paper found."""
+
+import numpy as np
+import pytest
+import torch
+
+from deploy.architecture import uniform
+from deploy.costs import parameters
+from deploy.encoder import Encoder
+from deploy.exporters import export_variant
+from devices.errors import UnknownName, UsageError
+from elastic.recipes.blocks import Blocks, Prefixes, additive
+from elastic.recipes.nas_bert import dropped_of, nas_bert, rounds_of
+from elastic.recipes.paths import SEARCHED, Path, Paths, binned, searched
+
+BASE = Paths.of(uniform(12, 768, 12, 3072, labels=2))
+
+
+# Xu et al. 2021, §3.1: 5 hidden sizes, blocks of 6, identities last.
+def test_the_paper_has_97650_paths_per_block() -> None:
+    assert Paths((512, 384, 256, 192, 128), 64, 4, 6) == BASE
+    assert BASE.count == 97_650
+    assert len(set(BASE.every())) == 97_650
+
+
+def test_paths_of_a_small_teacher_are_whole_heads(encoder) -> None:
+    paths = Paths.of(encoder.architecture)
+    assert (paths.blocks, paths.length) == (4, 1)
+    assert paths.hidden == (24, 16, 8)
+    assert len(set(paths.every())) == paths.count == 15
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_what_the_paper_found_is_built_counted_and_exported(name, tmp_path) -> None:
+    small = searched(name, vocabulary=300, labels=2)
+    encoder = Encoder(small).eval()
+    assert parameters(small) == sum(p.numel() for p in encoder.parameters())
+    made = export_variant(encoder, "onnxruntime", "fp32", tmp_path)
+    import onnxruntime
+
+    ids = np.random.default_rng(0).integers(0, 300, (2, 9))
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": 0 * ids}
+    [found] = onnxruntime.InferenceSession(made.path).run(None, inputs)
+    with torch.inference_mode():
+        wanted = encoder(**{key: torch.from_numpy(array) for key, array in inputs.items()})
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+# The names are of RoBERTa's 50,265 tokens.
+@pytest.mark.parametrize(("name", "millions"), [("5M", 5), ("10M", 10)])
+def test_what_the_paper_found_has_about_the_parameters_of_its_name(name, millions) -> None:
+    assert parameters(searched(name, 50_265)) / 1e6 == pytest.approx(millions, rel=0.2)
+
+
+def test_another_name_is_not_known() -> None:
+    with pytest.raises(UnknownName):
+        searched("7M", 100)
+
+
+def test_bins_leave_out_what_sizes_disagree_on() -> None:
+    paths = [Path(8, (kind,)) for kind in ("M", "F", "S3", "S5")]
+    sizes = np.array([1.0, 2.0, 3.0, 4.0])
+    assert binned(paths, [sizes], 2) == [paths[:2], paths[2:]]
+    assert binned(paths, [sizes, sizes[[0, 2, 1, 3]]], 2) == [paths[:1], paths[3:]]
+
+
+@pytest.mark.parametrize(("count", "compared"), [(93, 2000), (93, 20), (10, 5), (11, 5), (1, 1)])
+def test_paths_are_dropped_until_few_are_left(count, compared) -> None:
+    left = count
+    for _ in range(rounds_of(count, compared, 10)):
+        left -= dropped_of(left, compared, 10)
+    assert left == min(count, 10)
+
+
+@pytest.fixture(scope="module")
+def blocks(encoder) -> Blocks:
+    paths = Paths((16, 8), 8, 2, 2)
+    return Blocks(encoder, paths, 16, 0).eval()
+
+
+@pytest.fixture(scope="module")
+def inputs(batches) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in batches[0].items()}
+
+
+def test_what_paths_have_in_common_is_what_each_computes_alone(blocks, encoder, inputs) -> None:
+    with torch.inference_mode():
+        states, mask = encoder.embed(**inputs)
+        prefixes = Prefixes(blocks, 1, states, mask)
+        for path in sorted(blocks.paths.every()):
+            torch.testing.assert_close(prefixes(path), blocks(1, path, states, mask))
+
+
+def test_the_network_computes_what_its_blocks_do_one_after_the_other(
+    blocks, encoder, inputs
+) -> None:
+    chosen = [Path(16, ("S3", "M")), Path(8, ("F",))]
+    network = blocks.assembled(encoder, chosen, 32)
+    with torch.inference_mode():
+        states, mask = encoder.embed(**inputs)
+        assert mask.equal(additive(inputs["attention_mask"], states))
+        for number, path in enumerate(chosen):
+            states = blocks(number, path, states, mask)
+        wanted = encoder.head(states, inputs["attention_mask"])
+        torch.testing.assert_close(network(**inputs), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_network_of_smaller_rank_has_the_table_factorised(blocks, encoder) -> None:
+    network = blocks.assembled(encoder, [Path(16, ("M",)), Path(8, ("F", "M"))], 8)
+    assert network.architecture.table == (40, 8)
+    table = network.expand(network.tokens.weight).detach()
+    left, values, right = torch.linalg.svd(encoder.tokens.weight.detach(), full_matrices=False)
+    best = (left[:, :8] * values[:8]) @ right[:8]
+    torch.testing.assert_close(table, best, atol=1e-4, rtol=0)
+
+
+def test_a_chain_without_attention_is_refused(encoder, task) -> None:
+    odd = Encoder(encoder.architecture.with_operators(encoder.architecture.operators[1:2]))
+    with pytest.raises(UsageError, match=r"nas-bert is for encoders"):
+        nas_bert(odd, task, epochs=0.1)
