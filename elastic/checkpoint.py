@@ -42,6 +42,13 @@ class ElasticCheckpoint:
     networks: Mapping[str, Chain] = field(default_factory=dict)
     likely: Sequence[Array] = ()
 
+    @classmethod
+    def of_one(cls, recipe: str, encoder: Encoder, passes: float) -> ElasticCheckpoint:
+        """Of a recipe that ends in one network: its space has no other."""
+        operators = encoder.architecture.operators
+        space = SearchSpace(encoder.architecture, tuple((operator,) for operator in operators))
+        return cls(recipe, encoder, space, passes)
+
     def save(self, directory: Path) -> None:
         """Write the encoder, and the record beside it."""
         self.encoder.save_pretrained(directory)

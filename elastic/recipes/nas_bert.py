@@ -30,24 +30,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from deploy.architecture import Architecture, Operator, Projection
-from deploy.costs import macs, operator_parameters
+from deploy.costs import operator_parameters
 from deploy.encoder import Encoder
 from deploy.task import Task
-from deploy.workload import Workload
 from devices.errors import UsageError
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.outputs import divergence, has_classes, loss
 from elastic.recipes.blocks import Blocks, Prefixes, additive, around, counted
 from elastic.recipes.paths import Path, Paths, Price, binned
 from elastic.recipes.stages import Stage, Stages
-from elastic.recipes.supernet import Teacher, distance
+from elastic.recipes.supernet import Student, Teacher, distance
 from elastic.recipes.teacher import check_teacher
-from elastic.recipes.training import Batch, Loss, Progress, inputs_of
+from elastic.recipes.training import Batch, Loss, Progress
 from elastic.search.knapsack import Array, Knapsack
-from elastic.space import SearchSpace
 from elastic.tensors import evaluating, tensors
 
 BINS, LEFT = 10, 10  # per block; paths of each that are left (B and m)
@@ -125,12 +123,9 @@ def nas_bert(
     chosen = _chosen(candidates, compare, teacher, price, budget)
     rank = rank or max(1, round(RANK * teacher.hidden))
     student = compare.best([blocks.assembled(encoder, some, rank) for some in chosen])
-    network = Student(student, float(blocks.passes), teacher, task.max_length)
+    network = Student(student, teacher, task.max_length, float(blocks.passes))
     stages.run(network, _predictions(taught))
-    only = SearchSpace(
-        student.architecture, tuple((operator,) for operator in student.architecture.operators)
-    )
-    return ElasticCheckpoint("nas-bert", student, only, float(network.passes))
+    return ElasticCheckpoint.of_one("nas-bert", student, float(network.passes))
 
 
 def rounds_of(count: int, compared: int, left: int) -> int:
@@ -207,19 +202,6 @@ class Comparison:
         return total
 
 
-class Student(nn.Module):
-    """The network in training; ``passes`` goes on from those of the blocks."""
-
-    passes: Tensor
-
-    def __init__(self, encoder: Encoder, passes: float, teacher: Architecture, length: int) -> None:
-        super().__init__()
-        self.encoder = encoder
-        workload = Workload(1, length)
-        self.share = macs(encoder.architecture, workload) / macs(teacher, workload)
-        self.register_buffer("passes", torch.tensor(passes, dtype=torch.float64))
-
-
 def _imitation(teacher: Encoder, bins: Sequence[Sequence[Sequence[Path]]]) -> Loss:
     """Of every block one path, of one of its bins."""
     said = Teacher(teacher)
@@ -244,8 +226,7 @@ def _predictions(teacher: Encoder) -> Loss:
 
     def of(student: Student, batch: Batch) -> Tensor:
         mask, architecture = batch["attention_mask"], student.encoder.architecture
-        student.passes += len(mask) * student.share
-        outputs = student.encoder(**inputs_of(batch))
+        outputs = student.see(batch).outputs
         apart = divergence(architecture, said(batch).outputs, outputs, mask).mean()
         if not has_classes(architecture):
             return apart

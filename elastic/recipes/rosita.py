@@ -35,23 +35,20 @@ import torch
 from torch import Tensor, nn
 
 from deploy.architecture import Architecture, Operator
-from deploy.costs import macs
 from deploy.encoder import Encoder
 from deploy.task import Task
-from deploy.workload import Workload
 from devices.errors import UsageError
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance.taylor_rosita import saliency_weights, taylor_rosita, unit_scores
 from elastic.outputs import divergence
 from elastic.recipes.stages import Stage, Stages
-from elastic.recipes.supernet import Teacher, distance, layers_of
+from elastic.recipes.supernet import Student, Teacher, distance, layers_of
 from elastic.recipes.teacher import check_teacher, labelled_batches
-from elastic.recipes.training import Batch, Loss, Progress, inputs_of
+from elastic.recipes.training import Batch, Loss, Progress
 from elastic.search.knapsack import Array
-from elastic.space import Chain, SearchSpace, resized, size_of
+from elastic.space import Chain, resized, size_of
 from elastic.trunk import Trunk
-from elastic.views import Seeing, Seen
 
 WEIGHT_DECAY = 0.01
 DEPTH_WINDOW, WIDTH_WINDOW = 0.5, 0.01  # of a stage, in which its cuts are; the paper's for SST-2
@@ -193,7 +190,7 @@ def rosita(
         out=out,
         progress=progress,
     )
-    student = Student(copy.deepcopy(encoder), encoder.architecture, task.max_length)
+    student = Scored(copy.deepcopy(encoder), encoder.architecture, task.max_length)
     teacher = Teacher(copy.deepcopy(encoder))
     if by_depth:
         student = _cut_and_taught(run, student, by_depth, _lesson(teacher, states=False))
@@ -205,46 +202,24 @@ def rosita(
         scores = taylor_rosita(encoder, batches, seed=seed, labels=labels)
         student = student.cut(small, scores)
     student = _cut_and_taught(run, student, by_width, _lesson(teacher, states=True))
-    found = student.encoder
-    only = SearchSpace(found.architecture, tuple((op,) for op in found.architecture.operators))
-    return ElasticCheckpoint("rosita", found, only, float(student.passes))
+    return ElasticCheckpoint.of_one("rosita", student.encoder, float(student.passes))
 
 
-class Student(nn.Module):
-    """The encoder in training, with Σ|g| of the weights that score its units; kept at checkpoints.
-
-    Args:
-        dense: what a pass is counted in. passes: before.
-    """
-
-    passes: Tensor
+class Scored(Student):
+    """With Σ|g| of the weights that score its units, which is kept at checkpoints too."""
 
     def __init__(
         self, encoder: Encoder, dense: Architecture, length: int, passes: float = 0.0
     ) -> None:
-        super().__init__()
-        self.seeing = Seeing(encoder)
+        super().__init__(encoder, dense, length, passes)
         self._dense, self._length = dense, length
-        workload = Workload(1, length)
-        self._share = macs(encoder.architecture, workload) / macs(dense, workload)
-        self.register_buffer("passes", torch.tensor(passes, dtype=torch.float64))
         self._scoring = [saliency_weights(layer) for layer in encoder.operators]
         for number, weight in enumerate(self._weights):
             self.register_buffer(f"sum_{number}", torch.zeros_like(weight))
 
     @property
-    def encoder(self) -> Encoder:
-        return self.seeing.encoder
-
-    @property
     def _weights(self) -> list[nn.Parameter]:
         return [weight for some in self._scoring for weight in some]
-
-    def see(self, batch: Batch) -> Seen:
-        """What it makes of a batch, which is counted."""
-        self.passes += len(batch["input_ids"]) * self._share
-        seen: Seen = self.seeing(inputs_of(batch))
-        return seen
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -271,14 +246,14 @@ class Student(nn.Module):
             for some, size in zip(self._scoring, sizes, strict=True)
         ]
 
-    def cut(self, shape: Shape, scores: Sequence[Array] | None) -> Student:
+    def cut(self, shape: Shape, scores: Sequence[Array] | None) -> Scored:
         """What is left of it; of every layer the heads and neurons of the highest scores."""
         elastic, architecture = ElasticEncoder(self.encoder, scores), self.encoder.architecture
         small = elastic.extract(shape.chain(architecture), shape.trunk(architecture))
-        return Student(small, self._dense, self._length, float(self.passes))
+        return Scored(small, self._dense, self._length, float(self.passes))
 
 
-def _cut_and_taught(run: Stages, student: Student, cuts: Sequence[Shape], lesson: Loss) -> Student:
+def _cut_and_taught(run: Stages, student: Scored, cuts: Sequence[Shape], lesson: Loss) -> Scored:
     for shape in cuts:
         with student.scoring():
             run.run(student, lesson)
@@ -290,7 +265,7 @@ def _cut_and_taught(run: Stages, student: Student, cuts: Sequence[Shape], lesson
 def _lesson(teacher: Teacher, *, states: bool) -> Loss:
     """The outputs as the teacher's, and with ``states`` the hidden states of its layers too."""
 
-    def of(student: Student, batch: Batch) -> Tensor:
+    def of(student: Scored, batch: Batch) -> Tensor:
         taught, mask, seen = teacher(batch), batch["attention_mask"], student.see(batch)
         found = divergence(student.encoder.architecture, taught.outputs, seen.outputs, mask).mean()
         if not states:

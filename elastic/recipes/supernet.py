@@ -48,6 +48,35 @@ class SupernetTraining(nn.Module):
         return macs(small, self._workload) / macs(dense, self._workload)
 
 
+class Student(nn.Module):
+    """One small encoder in training, counted as a :class:`SupernetTraining` is.
+
+    Args:
+        dense: what a pass is counted in. passes: before.
+    """
+
+    passes: Tensor
+
+    def __init__(
+        self, encoder: Encoder, dense: Architecture, length: int, passes: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.seeing = Seeing(encoder)
+        workload = Workload(1, length)
+        self._share = macs(encoder.architecture, workload) / macs(dense, workload)
+        self.register_buffer("passes", torch.tensor(passes, dtype=torch.float64))
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.seeing.encoder
+
+    def see(self, batch: Batch) -> Seen:
+        """What it makes of a batch, which is counted."""
+        self.passes += len(batch["input_ids"]) * self._share
+        seen: Seen = self.seeing(inputs_of(batch))
+        return seen
+
+
 class Teacher:
     """What an encoder that is not trained says; it computes in evaluation mode, where the batch is."""
 

@@ -115,7 +115,7 @@ class Elastic:
 
     def run(self, out, epochs=None, progress=None) -> Encoder:
         # Of each stage, of which some recipes have many.
-        epochs = (epochs or 4.0) * {"yoco": 0.25, "nas-bert": 0.5}.get(self.name, 1.0)
+        epochs = (epochs or 4.0) * {"yoco": 0.25}.get(self.name, 1.0)
         own = {"nas-bert": {"share": 1.0}}.get(self.name, {})
         found = ELASTIC.get(self.name)(
             self.teacher, self.task, out=out, epochs=epochs, progress=progress, **SETTINGS, **own
