@@ -3,7 +3,8 @@
 --recipe dense fine-tunes the checkpoint MODEL, or trains one from scratch where MODEL is a shape
 such as L6-H256-A4-F1024 (with --tokenizer), and writes an ordinary Hugging Face directory.
 --recipe cutonce, dynabert or yoco trains the fine-tuned MODEL with all its sub-networks, for
-`cutonce search` to choose from; rosita cuts it to one small model while it is trained.
+`cutonce search` to choose from; rosita cuts it to one small model while it is trained, nas-bert puts
+one together of blocks that learn from it.
 --recipe distil trains the sub-network MODEL towards --teacher. Interrupted, the same command goes on
 from its last checkpoint.
 """
