@@ -33,14 +33,8 @@ from elastic.recipes.dense import dense
 from elastic.recipes.distil import Lesson, distil
 from elastic.recipes.memory import check_room
 
-GIVEN = (
-    "seed",
-    "out",
-    "progress",
-    "batch_size",
-    "epochs",
-    "learning_rate",
-)  # by flags of their own
+GIVEN = {"seed", "batch_size", "epochs", "learning_rate"}  # settings with flags of their own
+INSIDE = {"out", "progress", "price"}  # that are no text
 
 
 def train_dense(
@@ -168,12 +162,12 @@ def read_settings(train: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(train).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("out", "progress", "price")
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in INSIDE
     }
     found = {}
     for name, value in given.items():
         if name not in defaults:
-            raise UnknownName("setting", name, set(defaults) - {*GIVEN})
+            raise UnknownName("setting", name, set(defaults) - GIVEN)
         kind = type(defaults[name])
         try:
             convert = isinstance(value, str) and kind in (int, float)
@@ -192,7 +186,8 @@ def same_request(out: Path, request: list[Any]) -> None:
     """Keep what was asked beside the checkpoints; refuse to go on from those of something else."""
     path = unfinished(out) / "request.json"
     asked = json.loads(json.dumps(request, default=str))
-    if path.exists() and json.loads(path.read_text()) != asked:
+    begun = path.exists() and any(other != path for other in path.parent.iterdir())
+    if begun and json.loads(path.read_text()) != asked:
         raise UsageError(
             f"{path.parent} holds the checkpoints of another training for {out}; remove that directory "
             "to start again, choose another --out, or repeat that command to go on with it."

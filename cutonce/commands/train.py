@@ -80,7 +80,7 @@ def train(
         raise UsageError(
             "--teacher names the dense model of --recipe distil, and goes with it only."
         )
-    if (settings or augment) and recipe not in ELASTIC:
+    if recipe not in ELASTIC and (settings or augment or language_model or word_vectors):
         raise UsageError(
             f"--set and --augment are for the recipes {', '.join(ELASTIC)}, not for {recipe}."
         )

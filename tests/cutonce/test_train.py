@@ -103,6 +103,7 @@ def test_settings_of_a_recipe_are_given_by_name(
         ({"settings": {"shap": "L1"}}, UnknownName, "Did you mean 'shape'"),
         ({"settings": {"stages": "two"}}, UsageError, "Setting stages is 'two'; expected int"),
         ({"recipe": "dense", "settings": {"x": 1}}, UsageError, "--set and --augment are for"),
+        ({"recipe": "dense", "word_vectors": Path("x")}, UsageError, "--set and --augment are for"),
         ({"recipe": "dynabrt"}, UnknownName, "Did you mean 'dynabert'"),
         ({"language_model": "x"}, UsageError, "go with --augment"),
     ],
@@ -140,6 +141,9 @@ def test_checkpoints_of_another_recipe_are_refused(
     asked = {**described, "out": tmp_path / "out", "epochs": 0.1}
     with pytest.raises(KeyboardInterrupt):
         cutonce.train(dense, recipe="rosita", **asked)
+    with pytest.raises(KeyboardInterrupt):  # nothing was trained yet, so that nothing is lost
+        cutonce.train(dense, recipe="rosita", **asked | {"epochs": 0.2})
+    (tmp_path / ".out.training" / "depth-1" / "checkpoints").mkdir(parents=True)
     with pytest.raises(UsageError, match="checkpoints of another training"):
         cutonce.train(dense, recipe="yoco", **asked)
 
