@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -43,6 +42,9 @@ def make_supernets(setting: Setting, targets: Iterable[Target]) -> list[Supernet
     step = width_step(setting.store, targets)
     batches = setting.task.batches("search", limit=LOSS_EXAMPLES)
     texts = Texts(setting.model.encoder, batches, seed=setting.seed)
+    trained = trained_supernet(setting.model, setting.trunks)
+    if trained is not None:
+        return [_take(setting, trained, texts)]
     return [_make(setting, trunk, step, texts) for trunk in setting.trunks]
 
 
@@ -57,25 +59,27 @@ def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
     if trunk != DENSE:
         name = trunk_text(trunk)
         work, label = work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
-    trained = trained_supernet(setting.model, setting.trunks)
-    if trained is None:
-        elastic, database = _make_elastic(setting, on_trunk(setting, trunk), label)
-        space, learnt = make_space(work, elastic.architecture, step), {}
-    else:
-        elastic, database, space = ElasticEncoder(trained.encoder), None, trained.space
-        learnt = _learnt(trained)
+    elastic, database = _make_elastic(setting, on_trunk(setting, trunk), label)
+    space = make_space(work, elastic.architecture, step)
     errors = _make_errors(work, elastic, space, texts, database, label)
     joint = _make_joint(work, elastic, space, texts, database)
-    judge = Judge(errors, joint, seed=setting.seed, progress=progress, **learnt)
+    judge = Judge(errors, joint, seed=setting.seed, progress=progress)
     return Supernet(trunk, elastic, database, space, errors, judge)
 
 
-def _learnt(trained: ElasticCheckpoint) -> dict[str, Any]:
-    """What a judge is told of a training."""
-    return {
-        "known": [trained.choice(chain) for chain in trained.networks.values()],
-        "unlikely": [-np.log(np.maximum(row, LEAST)) for row in trained.likely],
-    }
+def _take(setting: Setting, trained: ElasticCheckpoint, texts: Texts) -> Supernet:
+    """What a recipe trained, in its own order and space, its weights as they are."""
+    elastic, space, work = ElasticEncoder(trained.encoder), trained.space, setting.run.work
+    errors = _make_errors(work, elastic, space, texts, None, "")
+    judge = Judge(
+        errors,
+        _make_joint(work, elastic, space, texts, None),
+        known=[trained.choice(chain) for chain in trained.networks.values()],
+        unlikely=[-np.log(np.maximum(row, LEAST)) for row in trained.likely],
+        seed=setting.seed,
+        progress=progress,
+    )
+    return Supernet(DENSE, elastic, None, space, errors, judge)
 
 
 def trained_supernet(model: LoadedModel, trunks: Sequence[Trunk]) -> ElasticCheckpoint | None:
