@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -26,6 +27,10 @@ class AgentProcess(Protocol):
 
     def last_words(self) -> str:
         """The end of what it wrote to standard error, once it has been waited for."""
+        ...
+
+    def lost(self) -> bool:
+        """Whether the way to it was cut, rather than that it ended by itself."""
         ...
 
 
@@ -66,12 +71,19 @@ class Device(Protocol):
 
 
 DEVICES = Registry(
-    "device", {"local": "devices.local:LocalDevice", "fake": "devices.fake:FakeDevice"}
+    "device",
+    {
+        "local": "devices.local:LocalDevice",
+        "ssh": "devices.ssh:SshDevice",
+        "qemu": "devices.qemu:QemuDevice",
+        "fake": "devices.fake:FakeDevice",
+    },
 )
 
 
+@cache
 def open_device(name: str) -> Device:
-    """The device called ``name``: ``local``, or ``fake[:SEED]``.
+    """The device called ``name``: ``local``, ``ssh:HOST``, ``qemu:NAME``, or ``fake[:SEED]``.
 
     Raises:
         UnknownName: no such device, with the nearest.

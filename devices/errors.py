@@ -7,7 +7,8 @@
     ├── ModelError               1   a model or tokenizer cannot be loaded, or is not supported
     ├── DataError                1   a data file cannot be read or lacks what the task needs
     ├── DeviceError              1   a device, its agent or a runtime failed
-    │   └── AgentDied            1   an agent's process is gone, with all that it had loaded
+    │   ├── AgentDied            1   an agent's process is gone, with all that it had loaded
+    │   └── Unreachable          1   the way to a device is cut, or was never there
     ├── StoreError               1   the measurement store cannot be opened, read or written
     ├── ArtifactError            1   a directory is no artifact that can be read here
     │   └── ArtifactChanged      3   a file of an artifact is missing, damaged or not its own
@@ -75,6 +76,10 @@ class DeviceError(CutonceError):
 
 class AgentDied(DeviceError):
     """An agent's process is gone, with all that it had loaded; another can be started."""
+
+
+class Unreachable(DeviceError):
+    """The way to a device is cut, or was never there; it may come back."""
 
 
 class StoreError(CutonceError):

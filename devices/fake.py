@@ -36,5 +36,5 @@ class FakeDevice(LocalDevice):
     def runtimes(self) -> Mapping[str, str | None]:
         return {"fake": installed_version("onnxruntime")}
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self) -> Mapping[str, str]:
         return {**super()._environment(), SEED_VARIABLE: str(self.seed)}

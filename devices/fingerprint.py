@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -76,18 +77,20 @@ class Fingerprint:
 @cache
 def local_fingerprint() -> Fingerprint:
     """This machine, from /proc and /sys where they are, else from what Python knows."""
-    import psutil
-
     cpu = _cpuinfo()
     flags = set((cpu.get("flags") or cpu.get("Features") or "").split())
-    logical = psutil.cpu_count() or 1
+    logical = os.cpu_count() or 1
+    board = _read(Path("/sys/firmware/devicetree/base/model")) or ""  # Arm's cores have no names
     return Fingerprint(
-        cpu=cpu.get("model name") or platform.processor() or platform.machine(),
+        cpu=cpu.get("model name")
+        or board.strip("\0")
+        or platform.processor()
+        or platform.machine(),
         flags=tuple(sorted(flags & _FLAGS)),
-        cores=psutil.cpu_count(logical=False) or logical,
+        cores=_cores() or logical,
         logical=logical,
         caches=_caches(),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=_memory_bytes(),
         gpu=_gpu(),
         os=f"{platform.system()} {platform.release()}",
         hypervisor="hypervisor" in flags,
@@ -104,6 +107,21 @@ def _read(path: Path) -> str | None:
         return path.read_text().strip()
     except OSError:
         return None
+
+
+def _cores() -> int:
+    """Physical ones: each is named by the hardware threads that share it. 0 where none is."""
+    cpus = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/core_cpus_list"))
+    return len({_read(cpu) for cpu in cpus} - {None})
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError):  # Windows
+        import psutil
+
+        return int(psutil.virtual_memory().total)
 
 
 def _cpuinfo() -> dict[str, str]:

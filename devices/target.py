@@ -41,6 +41,11 @@ class Target:
         return bool(RUNTIMES.get(self.runtime).gpu)
 
     @property
+    def emulated(self) -> bool:
+        """Whether its times are those of an emulator."""
+        return self.device.partition(":")[0] == "qemu"
+
+    @property
     def virtual(self) -> bool:
         """Whether its times are computed rather than taken."""
         return self.runtime == "fake"

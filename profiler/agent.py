@@ -8,6 +8,8 @@ One JSON object per line on standard input, one JSON answer per line on standard
     {"do": "visit", "id", "runs", "minimum_ms"}     -> {"ns": [...]} and {"uj"} per run, the latter
                                                        None where no meter can be read; GPU counters
     {"do": "unload", "id"}                          -> {}
+    {"do": "claim", "owner"}                       -> {"holder"} of the device while this agent lives,
+                                                       None where it is the owner now
     {"do": "watch"}                                 -> {"wall", "compute", "memory", counters}
     {"do": "processor"}                             -> {"seconds"} of this process, since its start
     {"do": "speed"}                                 -> {"macs", "bytes"}: 10⁹ a second of one core
@@ -22,19 +24,20 @@ from __future__ import annotations
 import gc
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic, perf_counter_ns, process_time
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
+from devices.claim import claim
 from devices.counters import counters, peak_bytes
 from devices.energy import meters, microjoules
 from devices.errors import CutonceError
 from devices.gpu import gpu_counters
+from devices.pipes import claim_output
 from devices.runtimes import RUNTIMES, Session
 from profiler.streams import side_by_side
 
@@ -52,6 +55,7 @@ class Agent:
         self._loaded: dict[str, tuple[list[Session], dict[str, np.ndarray[Any, Any]]]] = {}
         self._on_gpu: set[str] = set()
         self._canaries: dict[str, Callable[[], object]] = {}  # made when first watched
+        self._lock: IO[str] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         request = dict(request)
@@ -111,6 +115,10 @@ class Agent:
     def _unload(self, id: str) -> dict[str, Any]:
         del self._loaded[id]
         return {}
+
+    def _claim(self, owner: str) -> dict[str, Any]:
+        self._lock, holder = claim(owner)
+        return {"holder": holder}
 
     def _watch(self) -> dict[str, Any]:
         """Milliseconds of both canaries, and what the machine says of itself."""
@@ -208,10 +216,7 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
 
 
 def main() -> None:
-    # Runtimes print as they please; only the protocol may reach the pipe.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers)
+    serve(sys.stdin.buffer, claim_output())
 
 
 if __name__ == "__main__":

@@ -100,7 +100,9 @@ def run_campaign(
     stopped = False
     for part in _parts(subjects, starts, loaded_bytes):
         gap = spread_seconds * part.share / max(1, part.visits - 1)
-        with Crew(part.subjects, store, campaign, lambda s, e: failures.append((s.job, e))) as crew:
+        with Crew(
+            part.subjects, store, campaign, lambda s, e: failures.append((s.job, e)), pause
+        ) as crew:
             rounds = _Rounds(crew, part.subjects, store, gates, gap, pause)
             for _ in rounds.visits(rng):
                 progress(sum(s.progress for s in subjects), visits * len(subjects))

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from devices.device import Device
-from devices.errors import AgentDied, DeviceError
+from devices.errors import AgentDied, DeviceError, Unreachable
 
 _GRACE = 5.0  # seconds that an agent has to end by itself
 
@@ -36,6 +36,7 @@ class AgentClient:
         Raises:
             DeviceError: the agent answered with an error.
             AgentDied: it died, or hung and was ended.
+            Unreachable: the way to it was cut.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
@@ -57,7 +58,7 @@ class AgentClient:
                 "measured is kept; a smaller model or a shorter --length may do."
             )
         if not line:
-            raise AgentDied(self._obituary(do))
+            raise self._obituary(do)
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise DeviceError(f"On {self._name}: {answer['error']}")
@@ -67,11 +68,16 @@ class AgentClient:
         hung.set()
         self._process.kill()
 
-    def _obituary(self, do: str) -> str:
+    def _obituary(self, do: str) -> DeviceError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
+        if self._process.lost():
+            return Unreachable(
+                f"The way to {self._name} was cut during {do!r}: {self._process.last_words()}. What was "
+                "measured is kept; run the same command again."
+            )
         words = self._process.last_words() or "it said nothing, so perhaps memory ran out"
-        return (
+        return AgentDied(
             f"The agent on {self._name} died during {do!r} (exit code {self._process.poll()}): "
             f"{words}. What was measured is kept; run the same command again."
         )

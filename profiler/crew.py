@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import os
+import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from devices.device import open_device
-from devices.errors import AgentDied, DeviceError
+from devices.errors import AgentDied, DeviceError, Unreachable
 from devices.target import Target
 from profiler.archive import build_archive
 from profiler.client import AgentClient
@@ -23,6 +27,10 @@ from profiler.visit import Visit
 RUNS = 3  # at least; of a large model the third is already as quick as any
 VISIT_MS = 20.0
 VISIT_PATIENCE = 120.0  # seconds; a visit is a few runs
+AWAY_SECONDS = 300.0  # that a device may be out of reach before a campaign gives up
+_BETWEEN_TRIES, _BETWEEN_CLAIMS = 5.0, 1.0  # seconds
+
+_LOG = logging.getLogger(__name__)
 
 Failed = Callable[[Subject, DeviceError], None]
 
@@ -46,17 +54,25 @@ class Crew:
     """Started agents with their subjects loaded; a context manager that ends them.
 
     Only one agent is asked at a time, and the parent blocks meanwhile. Each target has a process of
-    its own: the thread pools of two runtimes in one process take each other's cores.
+    its own: the thread pools of two runtimes in one process take each other's cores. A device that
+    cannot be reached for a while is waited for, and so is another campaign on it.
 
     Args:
         failed: told of a subject that cannot be loaded, crashes or hangs; the others go on.
+        pause: how to wait, in seconds.
     """
 
     def __init__(
-        self, subjects: Sequence[Subject], store: Store, campaign: str, failed: Failed
+        self,
+        subjects: Sequence[Subject],
+        store: Store,
+        campaign: str,
+        failed: Failed,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._subjects, self._store, self._campaign = subjects, store, campaign
-        self._failed = failed
+        self._failed, self._pause = failed, pause
+        self._walls: dict[str, float] = {}
         self._stack = ExitStack()
         self._agents: dict[Target, AgentClient] = {}
         self._watchers: dict[str, AgentClient] = {}
@@ -71,7 +87,7 @@ class Crew:
             for target in dict.fromkeys(subject.job.target for subject in self._subjects):
                 self._store.add_fingerprint(open_device(target.device).fingerprint())
                 if not target.virtual and target.device not in self._watchers:
-                    self._watchers[target.device] = self._start_agent(target.device)
+                    self._watch(target.device)
                 self._start(target)
             self._stack = stack.pop_all()
         return self
@@ -101,6 +117,9 @@ class Crew:
             self._crashed(subject, error)
             self._start(target)
             return None
+        except Unreachable:
+            self._reconnect(target.device)
+            return None
         except DeviceError as error:
             self._fail(subject, error)
             return None
@@ -113,7 +132,29 @@ class Crew:
         return self._store.add_visit(subject.number, visit), visit
 
     def read(self, device: str) -> Reading:
-        """What a real device says of itself just now; it is kept."""
+        """What a real device says of itself just now; it is kept.
+
+        Raises:
+            DeviceError: it was restarted since it was last read.
+        """
+        while True:
+            try:
+                reading = self._read(device)
+            except Unreachable:
+                self._reconnect(device)
+            else:
+                break
+        if reading.wall < self._walls.get(device, -math.inf):
+            raise DeviceError(
+                f"{device} was restarted while it was measured, which begins a new series. What was "
+                "measured is kept; run the same command again."
+            )
+        self._walls[device] = reading.wall
+        owner = open_device(device).fingerprint().id
+        self._store.add_reading(self._campaign, owner, reading)
+        return reading
+
+    def _read(self, device: str) -> Reading:
         own = time.process_time()
         for target, agent in list(self._agents.items()):
             if target.device == device:
@@ -124,10 +165,34 @@ class Crew:
         watcher = self._watchers[device]
         answer, started = watcher.ask("watch"), time.time()
         own += watcher.ask("processor")["seconds"]
-        reading = Reading.of(answer, started, own)
-        owner = open_device(device).fingerprint().id
-        self._store.add_reading(self._campaign, owner, reading)
-        return reading
+        return Reading.of(answer, started, own)
+
+    def _watch(self, device: str) -> None:
+        """Start the device's watcher, which has the device to itself, once others are done with it."""
+        watcher = self._watchers[device] = self._start_agent(device)
+        me, said = f"process {os.getpid()} of {platform.node()}", ""
+        while holder := watcher.ask("claim", owner=me)["holder"]:
+            if holder != said:
+                _LOG.warning("%s is being measured by %s, which is waited for.", device, holder)
+                said = holder
+            self._pause(_BETWEEN_CLAIMS)
+
+    def _reconnect(self, device: str) -> None:
+        """Start all agents of a device anew, as soon as it can be reached again."""
+        until = time.monotonic() + AWAY_SECONDS
+        _LOG.warning("%s cannot be reached; waiting for it.", device)
+        while True:
+            try:
+                self._watch(device)
+                for target in list(self._starts):
+                    if target.device == device:
+                        self._start(target)
+            except Unreachable:
+                if time.monotonic() > until:
+                    raise
+                self._pause(_BETWEEN_TRIES)
+            else:
+                return
 
     def _start(self, target: Target) -> None:
         """Start the target's agent, in place of one that died, and load what has not failed."""
@@ -144,6 +209,8 @@ class Crew:
                     self._crashed(subject, error)
                     self._start(target)
                     return
+                except Unreachable:
+                    raise
                 except DeviceError as error:
                     self._fail(subject, error)
 

@@ -76,6 +76,10 @@ class Doubt(Enum):
         "The runtime stands for another one, as Node does for a browser: its answers are the same, its "
         "times are not. Measure where the model is to run."
     )
+    EMULATED = (
+        "The processor is emulated: its answers are the real one's, its times are the emulator's. "
+        "Measure on the real one before relying on them."
+    )
     VIRTUAL_CLOCK = (
         "The times are computed, not taken: the fake device is for trying things out. Measure on "
         "a real target before relying on them."
@@ -107,6 +111,7 @@ def judge(
         Doubt.CLOCK_JUMPED: _goes_back(visits),
         Doubt.PRECISION_DIFFERS: used != PRECISIONS[target.precision].computes,
         Doubt.ELSEWHERE: bool(RUNTIMES.get(target.runtime).stands_for),
+        Doubt.EMULATED: target.emulated,
         Doubt.VIRTUAL_CLOCK: target.virtual,
     }
     return tuple(doubt for doubt, holds in found.items() if holds)

@@ -3,7 +3,40 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devices.known import remember_device
+from tests.sshd import SSHD, Sshd
 
 # Two test processes share the cores, each with processes of its own; nothing here is large enough for a
 # second thread to pay, and threads that wait for each other spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Test processes that run side by side do not wait for each other's campaigns."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """The device ``ssh:board`` is this machine, through a real SSH server."""
+    if not SSHD:
+        pytest.skip("no SSH server is installed")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # what sshd wants of root
+    place = tmp_path_factory.mktemp("sshd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(place / "configuration"))
+        patch.setenv("PATH", f"{place}/bin:{os.environ['PATH']}")
+        remember_device("ssh", "board", {"host": "board", "python": sys.executable})
+        server = Sshd(place)
+        yield server
+        server.stop()

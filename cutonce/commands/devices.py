@@ -1,51 +1,98 @@
 """Show what can run here: devices, runtimes and precisions, what is missing and how to get it.
 
-`cutonce devices check` says what makes this machine noisy, and what to do about it. It changes nothing,
-and exits 3 where something disturbs measurements.
+`cutonce devices add NAME --ssh [USER@]HOST` looks at another machine over SSH and remembers it as
+ssh:NAME; it installs nothing there. `cutonce devices check` says what makes this machine noisy, and what
+to do about it. It changes nothing, and exits 3 where something disturbs measurements.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import time
 from pathlib import Path
 from typing import Any
 
 from cutonce.console import show as say
 from cutonce.console import show_table
 from cutonce.options import add_out, keep
-from devices.device import open_device
+from devices.device import Device, open_device
+from devices.errors import UsageError
+from devices.known import known_devices, remember_device
 from devices.runtimes import RUNTIMES
+from devices.ssh import SshDevice
+
+FAR_OFF = 60.0  # seconds that two clocks may differ before certificates and dates go wrong
 
 
-def devices(action: str = "show", *, out: Path | None = None) -> dict[str, Any]:
+def devices(
+    action: str = "show",
+    name: str | None = None,
+    *,
+    ssh: str | None = None,
+    python: str = "python3",
+    out: Path | None = None,
+) -> dict[str, Any]:
     """The devices that can be reached, what each is, and what runs on it.
 
     Args:
-        action: ``show``, or ``check`` for what disturbs measurements on this machine.
+        action: ``show``; ``add`` for a machine that is reached over SSH; ``check`` for what disturbs
+            measurements on this machine.
+        name: that the added machine is to be called by. ssh: its host, as ssh takes it. python: the
+            command or path of its Python.
         out: write the result there too, as JSON.
+
+    Raises:
+        UsageError: ``name`` and ``ssh`` without ``add``, or it without them.
+        DeviceError: the machine cannot be reached, or has no Python that serves.
     """
+    if (action == "add") != (name is not None and ssh is not None):
+        raise UsageError("A device is added by `cutonce devices add NAME --ssh [USER@]HOST`.")
     if action == "check":
         from profiler.noise import find_noise
 
         noise = find_noise(open_device("local").fingerprint())
         return keep(out, {"noise": [finding.to_json() for finding in noise]})
-    found = {}
-    for name in ("local", "fake"):
-        device = open_device(name)
-        found[name] = {
-            "fingerprint": device.fingerprint().to_json(),
-            "id": device.fingerprint().id,
-            "threads": device.physical_cores(),
-            "runtimes": {
-                runtime: {
-                    "version": version,
-                    "precisions": list(RUNTIMES.get(runtime).precisions),
-                    "install": None if version else RUNTIMES.get(runtime).install,
-                }
-                for runtime, version in device.runtimes().items()
-            },
-        }
-    return keep(out, {"devices": found})
+    if name is not None and ssh is not None:
+        return keep(out, {"devices": {f"ssh:{name}": _add(name, ssh, python)}})
+    return keep(out, {"devices": {name: _told(open_device(name)) for name in ("local", "fake")},
+                      "known": known_devices()})  # fmt: skip
+
+
+def _add(name: str, host: str, python: str) -> dict[str, Any]:
+    """Look at a machine and remember it."""
+    facts = {"host": host, "python": python}
+    device = SshDevice(name, facts)
+    look = device.look
+    remember_device("ssh", name, facts)
+    pip = f"ssh {host} {shlex.quote(python)} -m pip install"
+    told = _told(device)
+    for runtime, state in told["runtimes"].items():
+        if not state["version"]:
+            state["install"] = f"{pip} {RUNTIMES.get(runtime).packages[0]}"
+    return {
+        **told,
+        "python": look.python,
+        "clock_off": look.clock - time.time(),
+        "install": None if look.numpy else f"{pip} numpy onnxruntime",
+    }
+
+
+def _told(device: Device) -> dict[str, Any]:
+    found = device.fingerprint()
+    return {
+        "fingerprint": found.to_json(),
+        "id": found.id,
+        "threads": device.physical_cores(),
+        "runtimes": {
+            runtime: {
+                "version": version,
+                "precisions": list(RUNTIMES.get(runtime).precisions),
+                "install": None if version else RUNTIMES.get(runtime).install,
+            }
+            for runtime, version in device.runtimes().items()
+        },
+    }
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,27 +100,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "action",
         nargs="?",
         default="show",
-        choices=("show", "check"),
-        help="show what can run here, or check what makes this machine noisy (default show)",
+        choices=("show", "add", "check"),
+        help="show what can run here, add a machine, or check what makes this one noisy (default show)",
     )
+    parser.add_argument("name", nargs="?", help="of the machine to add; targets call it ssh:NAME")
+    parser.add_argument("--ssh", metavar="[USER@]HOST", help="the machine to add, as ssh takes it")
+    parser.add_argument("--python", default="python3", help="its Python (default python3)")
     add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    result = devices(args.action, out=args.out)
+    result = devices(args.action, args.name, ssh=args.ssh, python=args.python, out=args.out)
     noisy = any(finding["noisy"] for finding in result.get("noise", ()))
     return result, 3 if noisy else 0
-
-
-def _show_noise(noise: list[dict[str, Any]]) -> None:
-    rows = [
-        (finding["name"], finding["state"], "noisy" if finding["noisy"] else "fine")
-        for finding in noise
-    ]
-    show_table("What disturbs measurements here", ("property", "state", "verdict"), rows)
-    for finding in noise:
-        if finding["advice"]:
-            say(f"{finding['name']}: {finding['advice']}")
 
 
 def show(result: dict[str, Any]) -> None:
@@ -89,9 +128,37 @@ def show(result: dict[str, Any]) -> None:
             rows.append(
                 (name, runtime, state["version"] or f"missing: {state['install']}", targets)
             )
-    show_table("What can run here", ("device", "runtime", "version", "targets"), rows)
-    facts = result["devices"]["local"]["fingerprint"]
+    show_table("What can run", ("device", "runtime", "version", "targets"), rows)
+    for name, device in result["devices"].items():
+        _show_device(name, device)
+    for kind, names in result.get("known", {}).items():
+        for name, facts in names.items():
+            say(f"{kind}:{name} was added: {', '.join(f'{k} {v}' for k, v in facts.items())}")
+
+
+def _show_device(name: str, device: dict[str, Any]) -> None:
+    facts = device["fingerprint"]
+    if name == "fake":
+        return
     say(
-        f"local: {facts['cpu']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GB, "
+        f"{name}: {facts['cpu']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GB, "
         f"clock policy {facts['clock_policy']}, hypervisor {facts['hypervisor']}"
     )
+    if abs(device.get("clock_off", 0.0)) > FAR_OFF:
+        say(
+            f"{name}: its clock is {device['clock_off']:+.0f} s off. Measurements do not go by it; "
+            "downloads there may fail."
+        )
+    if device.get("install"):
+        say(f"{name}: nothing can be measured there yet; install: {device['install']}")
+
+
+def _show_noise(noise: list[dict[str, Any]]) -> None:
+    rows = [
+        (finding["name"], finding["state"], "noisy" if finding["noisy"] else "fine")
+        for finding in noise
+    ]
+    show_table("What disturbs measurements here", ("property", "state", "verdict"), rows)
+    for finding in noise:
+        if finding["advice"]:
+            say(f"{finding['name']}: {finding['advice']}")

@@ -130,3 +130,36 @@ def test_every_command_takes_the_common_flags(
     help_text = capsys.readouterr().out
     for flag in ("--json", "--out", "--seed", "--verbose"):
         assert flag in help_text
+
+
+def test_a_machine_is_looked_at_and_added(
+    sshd: object,  # noqa: ARG001
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    added = ["devices", "add", "pi4", "--ssh", "board", "--python", sys.executable]
+    assert main([*added, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["devices"]["ssh:pi4"]
+    assert told["runtimes"]["onnxruntime"]["version"]
+    missing = told["runtimes"]["tensorrt"]
+    assert missing["install"] == f"ssh board {sys.executable} -m pip install tensorrt"
+    assert told["install"] is None
+    assert abs(told["clock_off"]) < 60
+    assert main(["devices", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["known"]["ssh"]["pi4"]["host"] == "board"
+
+
+def test_a_machine_that_is_not_there_is_not_added(
+    sshd: object,  # noqa: ARG001
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert main(["devices", "add", "pi4", "--ssh", "no-such-host.invalid"]) == 1
+    assert "Check the name" in capsys.readouterr().err
+    assert main(["devices", "add", "pi4"]) == 2
+    assert "devices add NAME --ssh" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from devices.errors import AgentDied, DeviceError
-from devices.local import LocalDevice, LocalProcess
+from devices.local import LocalDevice
+from devices.process import ChildProcess
 from profiler.client import AgentClient
 
 _ANSWERS = """
@@ -26,8 +27,8 @@ for line in sys.stdin:
 
 
 class Device(LocalDevice):
-    def start(self, _archive: Path) -> LocalProcess:
-        return LocalProcess([sys.executable, "-c", _ANSWERS], self._environment())
+    def start(self, _archive: Path) -> ChildProcess:
+        return ChildProcess([sys.executable, "-c", _ANSWERS], self._environment())
 
 
 @pytest.fixture
