@@ -1,15 +1,15 @@
 """What every runtime and precision of this machine makes of an encoder: time, error, score.
 
     python benchmarks/deployment.py [--data DIR] [--sizes minilm bert-base] [--threads 1 2] [--quick]
-                                    [--out DIR] [--json FILE]
+                                    [--devices local ...] [--out DIR] [--json FILE]
 
 Encoders of the size of MiniLM and of BERT-base with random weights, whole and with half of every
 sub-layer, on sequences of 128 tokens: every variant that `cutonce export --target local/auto` tries, its
 latency, its largest error and the share of same answers; beside torch, onnxruntime in fp32, and what
 transformers.exporters makes of the same whole model, all in one campaign. With --data (or CUTONCE_DATA,
 which holds glue/SST-2, vocab_bert_uncased and model_rxnmapper_albert) the score of every variant of a
-trained model on the report split too. Prints which target exports, keeps parity and runs here, and
-PASS or MISS per target:
+trained model on the report split too. Prints which target exports, keeps parity and runs on --devices (a
+foreign architecture among them, as examples/emulated_device.py makes it), and PASS or MISS per target:
 
 - the chosen variant is 3 times (BERT-base) and 2.3 times (MiniLM) as fast as onnxruntime fp32 of the same
   network, and half a MiniLM in int8 5 times as fast as the whole one in fp32; where the processor has
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def main() -> int:
             rows += every if meant else []
             for name, ratios, _ in () if meant else every:
                 print(f"not judged  {name}: {ratios}")
-        show_targets(args.out, seed)
+        show_targets(args.devices, args.out, seed)
         if args.data is not None:
             rows += [scored(name, args, store, seed) for name in TRAINED]
     rows.append(damaged(small_artifact(args.out)))
@@ -192,17 +192,17 @@ def scored(name: str, args: argparse.Namespace, store: Store, seed: int) -> Row:
     return f"{name}, score of the chosen variant", text, lost[chosen] <= LOST_MOST
 
 
-def show_targets(out: Path, seed: int) -> None:
-    """Which target exports, keeps parity, and runs here, on a small encoder."""
+def show_targets(devices: Sequence[str], out: Path, seed: int) -> None:
+    """Which target exports, keeps parity, and runs on a device, with a small encoder."""
     torch.manual_seed(seed)
     encoder = load(hugging_face(QUICK["minilm"], out / "small", seed)).encoder
     targets = [
-        Target("local", runtime, precision, 1)
+        Target(device, runtime, precision, 1)
+        for device in devices
         for runtime in RUNTIMES
         if runtime != "fake"
         for precision in RUNTIMES.get(runtime).precisions
     ]
-    here = open_device("local").runtimes()
     contest = Contest(encoder, targets, WORKLOAD)
     calibration = random_batches(encoder.architecture.vocabulary, WORKLOAD.length, 16)
     contest.export(out / "small" / "targets", calibration, lambda *_: None)
@@ -211,9 +211,9 @@ def show_targets(out: Path, seed: int) -> None:
         runtime = RUNTIMES.get(target.runtime)
         exports = "exported" if target in contest.subjects else "not exported"
         parity = contest.out.get(target, "parity")
-        if not here[target.runtime]:
-            parity = f"not run here: needs {runtime.install}"
-        print(f"{target.runtime}/{target.precision}: {exports}, {parity}")
+        if not open_device(target.device).runtimes()[target.runtime]:
+            parity = f"not run there: needs {runtime.install}"
+        print(f"{target}: {exports}, {parity}")
 
 
 def small_artifact(out: Path) -> Artifact:
@@ -235,6 +235,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("cutonce-deployment"))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--devices", nargs="+", default=["local"], help="to prove every target on")
     parser.add_argument("--quick", action="store_true", help="small encoders")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from devices.errors import CutonceError
 
 Advance = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -43,7 +47,11 @@ def _by_quarters(label: str) -> Advance:
 
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
-    """A progress bar on stderr while the block runs; a single line where stderr is no terminal."""
+    """A progress bar on stderr while the block runs; a single line where stderr is no terminal. Of
+    several processes the main one shows it."""
+    if not _is_main():
+        yield lambda _done, _total: None
+        return
     if not _stderr().is_terminal:
         talk(f"{label} …")
         yield _by_quarters(label)
@@ -59,6 +67,30 @@ def progress(label: str) -> Iterator[Advance]:
     with Progress(*columns, console=_stderr(), transient=True) as bar:
         task = bar.add_task(label, total=1)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """Of the processes that `accelerate launch` started the main one tells what came out, or what all of
+    them found wrong. Another ends here without a word, unless it met what nobody expects."""
+    code = 0
+    try:
+        yield
+    except CutonceError as error:
+        if _is_main():
+            raise
+        code = error.exit_code
+    except KeyboardInterrupt:
+        if _is_main():
+            raise
+        code = 128 + signal.SIGINT
+    if not _is_main():
+        raise SystemExit(code)
+
+
+def _is_main() -> bool:
+    """Known before a process has met the others."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,12 +11,13 @@ from typing import Any
 
 from cutonce.configurations import SHAPE, read_configuration
 from cutonce.console import progress
+from cutonce.pricing import Pricing
 from cutonce.subnets import RECORD, read_record
 from cutonce.tasks import load_task
 from deploy.task import Task
 from deploy.tokens import load_tokenizer, place_tokenizer
 from devices.errors import UnknownName, UsageError
-from devices.files import whole_directory, write_json
+from devices.files import write_json
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.families import LoadedModel, load
 from elastic.recipes import ELASTIC
@@ -32,6 +32,7 @@ from elastic.recipes.augmentation import (
 from elastic.recipes.dense import dense
 from elastic.recipes.distil import Lesson, distil
 from elastic.recipes.memory import check_room
+from elastic.recipes.processes import agreed, finish, processes
 
 GIVEN = {"seed", "batch_size", "epochs", "learning_rate"}  # settings with flags of their own
 INSIDE = {"out", "progress", "price"}  # that are no text
@@ -66,13 +67,15 @@ def train_distilled(
     with progress(f"distilling {out.name}") as advance:
         lesson = Lesson(taught.encoder, known)
         distil(student.encoder, lesson, out=unfinished(out), progress=advance, **settings)
-    with whole_directory(out) as place:
+
+    def write(place: Path) -> None:
         student.encoder.save_pretrained(place)
         _place_tokenizer(student, place)
         record = read_record(Path(model))
         if record is not None:
             write_json(place / RECORD, record)
-    shutil.rmtree(unfinished(out))
+
+    finish(out, unfinished(out), write)
     return known
 
 
@@ -123,33 +126,38 @@ def train_elastic(
     described: dict[str, Any],
     settings: dict[str, Any],
     augmentation: Augmentation,
+    pricing: Pricing | None = None,
 ) -> tuple[Task, ElasticCheckpoint]:
     """Train ``model`` with all its sub-networks.
 
     Args:
         settings: the recipe's own; text is read as the type of the default.
+        pricing: for a recipe that prices operators, nas-bert.
 
     Raises UnknownName for a setting that the recipe does not have.
     """
     train = ELASTIC.get(recipe)
     settings = read_settings(train, settings)
     loaded = load(model)
+    priced = {} if pricing is None else {"price": pricing.price(loaded.encoder.architecture)}
     known = load_task(loaded, **described)
+    asked = settings if pricing is None else {**settings, "price": pricing.to_json()}
     same_request(
-        out,
-        [recipe, model, loaded.encoder.digest, known.to_json(), settings, augmentation.to_json()],
+        out, [recipe, model, loaded.encoder.digest, known.to_json(), asked, augmentation.to_json()]
     )
     size = settings.get("batch_size") or inspect.signature(train).parameters["batch_size"].default
     check_room(loaded.encoder.architecture, size, known.max_length)
-    known = augmentation.of(known, loaded, described["seed"])
+    known = agreed(augmentation.of(known, loaded, described["seed"]))
     with progress(f"training {out.name}") as advance:
         checkpoint: ElasticCheckpoint = train(
-            loaded.encoder, known, out=unfinished(out), progress=advance, **settings
+            loaded.encoder, known, out=unfinished(out), progress=advance, **settings, **priced
         )
-    with whole_directory(out) as place:
+
+    def write(place: Path) -> None:
         checkpoint.save(place)
         _place_tokenizer(loaded, place)
-    shutil.rmtree(unfinished(out))
+
+    finish(out, unfinished(out), write)
     return known, checkpoint
 
 
@@ -192,7 +200,9 @@ def same_request(out: Path, request: list[Any]) -> None:
             f"{path.parent} holds the checkpoints of another training for {out}; remove that directory "
             "to start again, choose another --out, or repeat that command to go on with it."
         )
-    write_json(path, asked)
+    processes().wait_for_everyone()  # until each has looked
+    if processes().is_main_process:
+        write_json(path, asked)
 
 
 def _place_tokenizer(model: LoadedModel, place: Path) -> None:

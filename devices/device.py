@@ -75,6 +75,7 @@ DEVICES = Registry(
     {
         "local": "devices.local:LocalDevice",
         "ssh": "devices.ssh:SshDevice",
+        "fleet": "devices.fleet:FleetDevice",
         "qemu": "devices.qemu:QemuDevice",
         "fake": "devices.fake:FakeDevice",
     },
@@ -83,7 +84,7 @@ DEVICES = Registry(
 
 @cache
 def open_device(name: str) -> Device:
-    """The device called ``name``: ``local``, ``ssh:HOST``, ``qemu:NAME``, or ``fake[:SEED]``.
+    """The device ``name``: ``local``, ``ssh:HOST``, ``fleet:NAME``, ``qemu:NAME`` or ``fake[:SEED]``.
 
     Raises:
         UnknownName: no such device, with the nearest.

@@ -28,17 +28,26 @@ class NotSent(Exception):
         self.code, self.words = code, words
 
 
+def with_siblings(path: Path) -> list[Path]:
+    """A file and those that differ from it by their ending alone.
+
+    Raises:
+        DeviceError: it is missing.
+    """
+    files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
+    if path not in files:
+        raise DeviceError(f"{path} is missing; export it again.")
+    return files
+
+
 def send(path: Path, start: Start) -> str:
-    """Send a file and its siblings, those that differ from it by their ending alone; what is there
-    already is not sent again. Returns its place there.
+    """Send a file and its siblings; what is there already is not sent again. Returns its place there.
 
     Raises:
         DeviceError: the file is missing here, or cannot be kept there.
         NotSent: the command failed.
     """
-    files = sorted(path.parent.glob(f"{glob.escape(path.stem)}.*"))
-    if path not in files:
-        raise DeviceError(f"{path} is missing; export it again.")
+    files = with_siblings(path)
     told = [
         {"name": file.name, "size": file.stat().st_size, "sha256": sha256(file)} for file in files
     ]

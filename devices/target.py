@@ -73,7 +73,8 @@ class Target:
         loads = RUNTIMES.get(runtime)
         if precision not in loads.precisions:
             raise UnknownName(f"precision of {runtime}", precision, loads.precisions)
-        if (runtime == "fake") != (device.partition(":")[0] == "fake"):
+        kind = device.partition(":")[0]
+        if (runtime == "fake") != (kind == "fake") and kind != "fleet":
             raise UsageError(
                 f"Target {text!r}: the fake runtime and the fake device go together only."
             )

@@ -23,6 +23,7 @@ from devices.device import open_device
 from devices.errors import DeviceError, UsageError
 from profiler.crew import Crew
 from profiler.gate import UNWATCHED, Gate
+from profiler.hosts import Progress, Stop, on_each_host
 from profiler.job import Job, Key, Subject, key_of
 from profiler.measurement import Measurement
 from profiler.statistics import LEAST_VISITS
@@ -34,8 +35,6 @@ KNOWN_READINGS = 2000  # of earlier campaigns that the gate goes by: about an ho
 STARTS = 2  # of the processes, which is sound
 VISITS = 30  # undisturbed ones, which is sound
 APART = 15.0  # seconds between visits that agree, which is sound: slow episodes last that long
-
-Progress = Callable[[int, int], None]
 
 
 def _unheard(_done: int, _total: int) -> None:
@@ -64,6 +63,7 @@ def run_campaign(
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Measurement]:
     """Measure every job with up to ``visits`` undisturbed visits; one measurement per job, in order.
+    Different machines measure side by side.
 
     Visits that the store has of the same campaign, target, fingerprint, architecture and workload
     count, so an interrupted campaign goes on where it stopped. Jobs that are alike in these are
@@ -91,28 +91,33 @@ def run_campaign(
         StoreError: the store cannot be used.
     """
     _check(jobs, visits)
-    failures: list[tuple[Job, DeviceError]] = []
-    known = _measured(jobs, store, campaign)
     least = max(LEAST_VISITS, 2 * visits // 3) if least is None else least
-    subjects = _subjects(jobs, known, visits, min(least, visits), apart)
-    gates: dict[str, Gate] = {}
-    rng = np.random.default_rng(seed)
-    stopped = False
-    for part in _parts(subjects, starts, loaded_bytes):
-        gap = spread_seconds * part.share / max(1, part.visits - 1)
-        with Crew(
-            part.subjects, store, campaign, lambda s, e: failures.append((s.job, e)), pause
-        ) as crew:
-            rounds = _Rounds(crew, part.subjects, store, gates, gap, pause)
-            for _ in rounds.visits(rng):
-                progress(sum(s.progress for s in subjects), visits * len(subjects))
-                stopped = stop()
-                if stopped:
-                    break
-            rounds.end()
-        if stopped:
-            break
-    for job, error in failures:
+
+    def measure(
+        some: Sequence[Job], own: Store, told: Progress, ended: Stop
+    ) -> list[tuple[Job, DeviceError]]:
+        known = _measured(some, own, campaign)
+        subjects = _subjects(some, known, visits, min(least, visits), apart)
+        failures: list[tuple[Job, DeviceError]] = []
+        gates: dict[str, Gate] = {}
+        rng = np.random.default_rng(seed)
+        stopped = False
+        for part in _parts(subjects, starts, loaded_bytes):
+            gap = spread_seconds * part.share / max(1, part.visits - 1)
+            with Crew(
+                part.subjects, own, campaign, lambda s, e: failures.append((s.job, e)), pause
+            ) as crew:
+                rounds = _Rounds(crew, part.subjects, own, gates, gap, pause)
+                for _ in rounds.visits(rng):
+                    told(sum(s.progress for s in subjects), visits * len(subjects))
+                    if stopped := ended():
+                        break
+                rounds.end()
+            if stopped:
+                break
+        return failures
+
+    for job, error in on_each_host(measure, jobs, store, progress, stop):
         if failed is None:
             raise error
         failed(job, error)

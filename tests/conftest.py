@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from devices import fleet
 from devices.known import remember_device
+from tests.cluster import SEEDS, start_cluster
 from tests.sshd import SSHD, Sshd
 
 # Two test processes share the cores, each with processes of its own; nothing here is large enough for a
@@ -18,10 +20,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Test processes that run side by side do not wait for each other's campaigns."""
+def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The user's devices stay out of the tests, and these out of theirs. Test processes that run side by
+    side do not wait for each other's campaigns."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp("places")))
         yield
 
 
@@ -34,9 +38,20 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         Path("/run/sshd").mkdir(exist_ok=True)  # what sshd wants of root
     place = tmp_path_factory.mktemp("sshd")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(place / "configuration"))
         patch.setenv("PATH", f"{place}/bin:{os.environ['PATH']}")
         remember_device("ssh", "board", {"host": "board", "python": sys.executable})
         server = Sshd(place)
         yield server
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a cluster whose workers offer the devices ``fleet:one`` and ``fleet:two``."""
+    pytest.importorskip("distributed")
+    with start_cluster() as cluster:
+        address = cluster.scheduler_address
+        for name in SEEDS:
+            remember_device("fleet", name, {"scheduler": address, "resource": name})
+        yield address
+        fleet._connect(address).close()

@@ -32,7 +32,7 @@ class Sshd:
         (place / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {place}/host_key\n"
             f"AuthorizedKeysFile {place}/user_key.pub\nPidFile none\nPasswordAuthentication no\n"
-            "UsePAM no\nStrictModes no\n"
+            f"UsePAM no\nStrictModes no\nSetEnv XDG_CACHE_HOME={place}/cache\n"
         )
         self.know((place / "host_key.pub").read_text())
         # The client reads its configuration from the home that the system knows: not from $HOME.

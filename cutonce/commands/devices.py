@@ -1,8 +1,10 @@
 """Show what can run here: devices, runtimes and precisions, what is missing and how to get it.
 
 `cutonce devices add NAME --ssh [USER@]HOST` looks at another machine over SSH and remembers it as
-ssh:NAME; it installs nothing there. `cutonce devices check` says what makes this machine noisy, and what
-to do about it. It changes nothing, and exits 3 where something disturbs measurements.
+ssh:NAME; it installs nothing there. With --fleet tcp://SCHEDULER:PORT it is what a worker of
+dask.distributed offers as the resource NAME, and is remembered as fleet:NAME. `cutonce devices check`
+says what makes this machine noisy, and what to do about it. It changes nothing, and exits 3 where
+something disturbs measurements.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from cutonce.console import show_table
 from cutonce.options import add_out, keep
 from devices.device import Device, open_device
 from devices.errors import UsageError
+from devices.fleet import FleetDevice
 from devices.known import known_devices, remember_device
 from devices.runtimes import RUNTIMES
 from devices.ssh import SshDevice
@@ -31,23 +34,27 @@ def devices(
     *,
     ssh: str | None = None,
     python: str = "python3",
+    fleet: str | None = None,
     out: Path | None = None,
 ) -> dict[str, Any]:
     """The devices that can be reached, what each is, and what runs on it.
 
     Args:
-        action: ``show``; ``add`` for a machine that is reached over SSH; ``check`` for what disturbs
-            measurements on this machine.
+        action: ``show``; ``add`` for a machine that is not this one; ``check`` for what disturbs
+            measurements on this one.
         name: that the added machine is to be called by. ssh: its host, as ssh takes it. python: the
-            command or path of its Python.
+            command or path of its Python. fleet: in place of ssh, the address of the scheduler.
         out: write the result there too, as JSON.
 
     Raises:
-        UsageError: ``name`` and ``ssh`` without ``add``, or it without them.
+        UsageError: ``add`` without a name and one way to it, or these without ``add``.
         DeviceError: the machine cannot be reached, or has no Python that serves.
     """
-    if (action == "add") != (name is not None and ssh is not None):
-        raise UsageError("A device is added by `cutonce devices add NAME --ssh [USER@]HOST`.")
+    ways = {kind: way for kind, way in (("ssh", ssh), ("fleet", fleet)) if way is not None}
+    if (action == "add") != (name is not None and len(ways) == 1) or (action != "add" and ways):
+        raise UsageError(
+            "A device is added by `cutonce devices add NAME --ssh [USER@]HOST`, or --fleet SCHEDULER."
+        )
     if action == "check":
         from profiler.noise import find_noise
 
@@ -55,6 +62,11 @@ def devices(
         return keep(out, {"noise": [finding.to_json() for finding in noise]})
     if name is not None and ssh is not None:
         return keep(out, {"devices": {f"ssh:{name}": _add(name, ssh, python)}})
+    if name is not None and fleet is not None:
+        facts = {"scheduler": fleet, "resource": name}
+        told = _told(FleetDevice(name, facts))
+        remember_device("fleet", name, facts)
+        return keep(out, {"devices": {f"fleet:{name}": told}})
     return keep(out, {"devices": {name: _told(open_device(name)) for name in ("local", "fake")},
                       "known": known_devices()})  # fmt: skip
 
@@ -103,14 +115,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=("show", "add", "check"),
         help="show what can run here, add a machine, or check what makes this one noisy (default show)",
     )
-    parser.add_argument("name", nargs="?", help="of the machine to add; targets call it ssh:NAME")
+    parser.add_argument("name", nargs="?", help="of the machine to add, in ssh:NAME or fleet:NAME")
     parser.add_argument("--ssh", metavar="[USER@]HOST", help="the machine to add, as ssh takes it")
     parser.add_argument("--python", default="python3", help="its Python (default python3)")
+    parser.add_argument(
+        "--fleet", metavar="SCHEDULER", help="the scheduler of the fleet that the machine is of"
+    )
     add_out(parser)
 
 
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    result = devices(args.action, args.name, ssh=args.ssh, python=args.python, out=args.out)
+    result = devices(
+        args.action, args.name, ssh=args.ssh, python=args.python, fleet=args.fleet, out=args.out
+    )
     noisy = any(finding["noisy"] for finding in result.get("noise", ()))
     return result, 3 if noisy else 0
 

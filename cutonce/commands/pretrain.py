@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cutonce.console import progress, show_table
+from cutonce.console import progress, show_table, told_once
 from cutonce.options import require_at_least
 from devices.errors import DataError, UsageError
 
@@ -48,14 +48,14 @@ def pretrain(
         UsageError: ``out`` exists, or ``shape`` is none.
         DataError: a file cannot be read, or there is too little text.
     """
-    import shutil
     from dataclasses import replace
 
     from cutonce.configurations import read_configuration
     from cutonce.training import same_request, unfinished
     from deploy.costs import parameters
-    from devices.files import sha256, whole_directory
+    from devices.files import sha256
     from elastic.recipes.dense import dense
+    from elastic.recipes.processes import finish
 
     require_at_least(1, epochs=epochs)
     out, files = Path(out), [Path(file) for file in corpus]
@@ -77,14 +77,15 @@ def pretrain(
     with progress(f"training {out.name}") as advance:
         dense(architecture, task, out=work / "model", epochs=1.0, progress=advance, **settings)
     score = _score(task, work / "model")
-    with whole_directory(out) as place:
+    count = parameters(architecture)
+
+    def write(place: Path) -> None:
         _halve(work / "model", place)
-        card = _card(
-            out.name, shape, parameters(architecture), list(texts), epochs, length, score, note
-        )
+        card = _card(out.name, shape, count, list(texts), epochs, length, score, note)
         (place / "README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(work)
-    return {"model": str(out), "parameters": parameters(architecture), "corpus": texts, **score}
+
+    finish(out, work, write)
+    return {"model": str(out), "parameters": count, "corpus": texts, **score}
 
 
 def _lines(file: Path) -> list[str]:
@@ -101,17 +102,21 @@ def _task(
     from cutonce.example.tokenizer import train_tokenizer
     from deploy.task import Task
     from deploy.tokens import load_tokenizer
+    from elastic.recipes.processes import processes
 
     place = work / "tokenizer"
-    if not place.is_dir():
+    if processes().is_main_process and not place.is_dir():
         train_tokenizer(filter(None, paragraphs), vocabulary, place, 512)
+    processes().wait_for_everyone()
     tokenizer = load_tokenizer(place)
     chunks = list(_chunks(paragraphs, tokenizer, length - 2))
     if len(chunks) < 100:
         raise DataError(
             f"The corpus has only {len(chunks)} texts of {length} tokens; give more files."
         )
-    (work / CHUNKS).write_text("\n".join(chunks * epochs) + "\n", encoding="utf-8")
+    if processes().is_main_process:
+        (work / CHUNKS).write_text("\n".join(chunks * epochs) + "\n", encoding="utf-8")
+    processes().wait_for_everyone()
     return Task.load(
         kind="masked-language-model", data=work / CHUNKS, text="text", tokenizer=place,
         max_length=length, seed=seed,
@@ -197,6 +202,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--note", default="", help="for the model card, as the texts' licence")
 
 
+@told_once()
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     result = pretrain(
         args.corpus,

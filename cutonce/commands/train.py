@@ -4,9 +4,10 @@
 such as L6-H256-A4-F1024 (with --tokenizer), and writes an ordinary Hugging Face directory.
 --recipe cutonce, dynabert or yoco trains the fine-tuned MODEL with all its sub-networks, for
 `cutonce search` to choose from; rosita cuts it to one small model while it is trained, nas-bert puts
-one together of blocks that learn from it.
+one together of blocks that learn from it, each of which it prices by its latency on --target, or else
+by its multiply-accumulates.
 --recipe distil trains the sub-network MODEL towards --teacher. Interrupted, the same command goes on
-from its last checkpoint.
+from its last checkpoint. `accelerate launch -m cutonce.cli train …` trains on several GPUs.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from cutonce.console import show_table
-from cutonce.options import add_task, task_keywords
+from cutonce.console import interval, milliseconds, show_table, told_once
+from cutonce.options import add_task, add_workload, task_keywords
+from deploy.workload import Workload
 from devices.errors import UnknownName, UsageError
 from elastic.recipes import ELASTIC, RECIPES
 
 if TYPE_CHECKING:
+    from cutonce.pricing import Pricing
     from deploy.task import Task
     from elastic.checkpoint import ElasticCheckpoint
+
+PRICED = "nas-bert"  # the recipe that prices what it chooses
 
 
 def train(
@@ -48,6 +53,10 @@ def train(
     augment: int = 0,
     language_model: str | Path | None = None,
     word_vectors: Path | None = None,
+    target: str | None = None,
+    batch: int | None = None,
+    length: int | None = None,
+    store: Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Train, write the model to ``out``, and score it on the report split.
@@ -63,9 +72,12 @@ def train(
         augment: copies of every training example with words replaced, for an elastic recipe.
         language_model, word_vectors: what takes their place; by default what is alike to the model
         itself.
+        target: a profiled target whose milliseconds take the place of multiply-accumulates in recipe
+            nas-bert. batch, length: the workload there, by default 1 and 128. store: with the profile.
 
     Raises:
-        UsageError: ``out`` exists, or the arguments do not go with the recipe.
+        UsageError: ``out`` exists, the arguments do not go with the recipe, or there is no profile of
+            ``target``.
     """
     from cutonce.training import Augmentation, train_dense, train_distilled, train_elastic
     from deploy.costs import parameters
@@ -84,6 +96,7 @@ def train(
         raise UsageError(
             f"--set and --augment are for the recipes {', '.join(ELASTIC)}, not for {recipe}."
         )
+    pricing = _pricing(recipe, target, batch, length, store)
     described = {
         "kind": task, "data": data, "text": text, "text_pair": text_pair, "label": label,
         "evaluation": evaluation, "max_length": max_length, "seed": seed,
@@ -94,7 +107,7 @@ def train(
     checkpoint = None
     if recipe in ELASTIC:
         more = Augmentation(augment, language_model, word_vectors)
-        done, checkpoint = train_elastic(recipe, str(model), out, described, asked, more)
+        done, checkpoint = train_elastic(recipe, str(model), out, described, asked, more, pricing)
     elif teacher is not None:
         done = train_distilled(str(model), str(teacher), out, described, asked)
     else:
@@ -110,7 +123,29 @@ def train(
     if checkpoint is not None:
         result["passes"] = checkpoint.passes
         result["networks"] = score_networks(done, checkpoint) if done.labelled else {}
+    if pricing is not None:
+        result["latency"] = pricing.predicted(trained.architecture)
     return result
+
+
+def _pricing(
+    recipe: str, target: str | None, batch: int | None, length: int | None, store: Path | None
+) -> Pricing | None:
+    if target is None:
+        if (batch, length, store) != (None, None, None):
+            raise UsageError("--batch, --length and --store are of --target, and go with it only.")
+        return None
+    if recipe != PRICED:
+        raise UsageError(
+            f"--target prices the blocks of --recipe {PRICED}, and goes with it only, not with {recipe}."
+        )
+    from cutonce.pricing import Pricing
+
+    usual = Workload()
+    workload = Workload(
+        usual.batch if batch is None else batch, usual.length if length is None else length
+    )
+    return Pricing.find(target, workload, store)
 
 
 def score(task: Task, encoder: Any) -> dict[str, float]:
@@ -123,11 +158,15 @@ def score(task: Task, encoder: Any) -> dict[str, float]:
 def score_networks(task: Task, checkpoint: ElasticCheckpoint) -> dict[str, dict[str, float]]:
     """The same of every sub-network that has a name."""
     from elastic.elastic_encoder import ElasticEncoder
+    from elastic.recipes.processes import gathered, share_of
 
     elastic = ElasticEncoder(checkpoint.encoder)
-    return {
-        name: score(task, elastic.extract(chain)) for name, chain in checkpoint.networks.items()
+    names = list(checkpoint.networks)
+    mine = {
+        name: score(task, elastic.extract(checkpoint.networks[name])) for name in share_of(names)
     }
+    found = gathered(mine)
+    return {name: found[name] for name in names}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +180,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teacher", help="dense model to distil from")
     parser.add_argument("--epochs", type=float, help="default: what suits the recipe")
     parser.add_argument("--learning-rate", type=float, help="peak of the linear schedule")
-    parser.add_argument("--batch-size", type=int, help="default: what suits the recipe")
+    parser.add_argument(
+        "--batch-size", type=int, help="of all processes (default: what suits the recipe)"
+    )
     parser.add_argument(
         "--set",
         dest="settings",
@@ -159,8 +200,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--language-model", help="masked language model that has words for them")
     parser.add_argument("--word-vectors", type=Path, help="text file of word vectors that has")
+    parser.add_argument("--target", help=f"profiled target that {PRICED} prices blocks by")
+    parser.add_argument("--store", type=Path, help="with its profile (default: the user's own)")
+    add_workload(parser)
+    parser.set_defaults(batch=None, length=None)
 
 
+@told_once()
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
     result = train(
         args.model,
@@ -176,6 +222,10 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         augment=args.augment,
         language_model=args.language_model,
         word_vectors=args.word_vectors,
+        target=args.target,
+        batch=args.batch,
+        length=args.length,
+        store=args.store,
         seed=args.seed,
     )
     return result, 0
@@ -200,3 +250,12 @@ def show(result: dict[str, Any]) -> None:
             for name, scores in result["networks"].items()
         ]
         show_table("sub-networks, report split", ("", *scores), rows)
+    if latency := result.get("latency"):
+        cells = (
+            str(Workload(**latency["workload"])),
+            milliseconds(latency["ms"]),
+            interval(*latency["interval"]),
+            "yes" if latency["in_domain"] else "no: an extrapolation",
+        )
+        header = ("workload", "predicted", "90 % interval", "in domain")
+        show_table(f"latency on {latency['target']}", header, [cells])

@@ -138,11 +138,6 @@ class Prefixes:
         return found
 
 
-def around(states: Sequence[Tensor], paths: Paths, number: int) -> tuple[Tensor, Tensor]:
-    """What the teacher's block is given, and what it gives."""
-    return states[number * paths.length], states[(number + 1) * paths.length]
-
-
 def additive(mask: Tensor, states: Tensor) -> Tensor:
     """[batch, 1, 1, sequence], as :meth:`deploy.encoder.Encoder.embed` gives it."""
     lowest = torch.finfo(states.dtype).min

@@ -32,6 +32,7 @@ from deploy.task import Task
 from devices.runtimes import Arrays
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.outputs import divergence, has_classes, loss
+from elastic.recipes.processes import agreed
 from elastic.recipes.stages import Stage, Stages
 from elastic.recipes.supernet import SupernetTraining, Teacher, distance
 from elastic.recipes.teacher import check_teacher
@@ -166,7 +167,7 @@ class Training(torch.nn.Module):
         """The sub-networks of the next batch: one of the smallest budget, others of any."""
         number, step = int(self.step) // every, int(self.step) % every
         if step == 0:
-            self._drawn = self._draws(self.supernet, teacher, number)
+            self._drawn = agreed(self._draws(self.supernet, teacher, number))
         self.step += 1
         budgets = torch.randint(len(SHARES), (DRAWN,)).tolist()
         for budget in (len(SHARES) - 1, *budgets):
@@ -188,8 +189,9 @@ def _lesson(encoder: Encoder, every: int) -> Loss:
             if has_classes(architecture):
                 hard = loss(architecture, seen.outputs, mask, batch["labels"])
                 found = (1 - ALPHA) * found + ALPHA * hard
-            found = found + _states_apart(chain, seen.states, taught.states, mask)
-            yield found + _relations_apart(seen, taught, mask)
+            states = _states_apart(chain, seen.states, taught.states, mask)
+            relations = _relations_apart(seen, taught, mask)
+            yield found + batch["tokens"][0] * (states + relations)
 
     return of
 

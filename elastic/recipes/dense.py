@@ -7,7 +7,6 @@ task reads, and the cross-entropy of its choices.
 from __future__ import annotations
 
 import inspect
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,9 @@ from deploy.architecture import Architecture
 from deploy.task import Task
 from deploy.tokens import load_tokenizer
 from devices.errors import UsageError
-from devices.files import whole_directory
 from elastic.outputs import loss
 from elastic.quiet import quiet
+from elastic.recipes.processes import finish
 from elastic.recipes.training import Batch, Loss, Progress, fit, inputs_of
 
 
@@ -67,10 +66,13 @@ def dense(
         out=unfinished,
         progress=progress,
     )
-    with whole_directory(out) as place, quiet():
-        network.save_pretrained(place)
-        load_tokenizer(task.tokenizer).save_pretrained(place)
-    shutil.rmtree(unfinished)
+
+    def write(place: Path) -> None:
+        with quiet():
+            network.save_pretrained(place)
+            load_tokenizer(task.tokenizer).save_pretrained(place)
+
+    finish(out, unfinished, write)
     return out
 
 

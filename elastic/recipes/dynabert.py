@@ -155,7 +155,7 @@ def _taught(chains: Sequence[Chain], teacher: Teacher, weight: float) -> Loss:
             seen = supernet.see(batch, chain)
             # Of the soft cross-entropy it differs by the teacher's entropy, which has no gradient.
             soft = divergence(architecture, taught.outputs, seen.outputs, mask).mean()
-            yield soft + weight * _apart(chain, seen, taught, mask)
+            yield soft + weight * batch["tokens"][0] * _apart(chain, seen, taught, mask)
 
     return of
 

@@ -5,10 +5,11 @@ block may be is in elastic.recipes.paths.
 
 1. Block n is given what the teacher's block n−1 gave and learns what its block n gave (eq. 2), through
    linear layers to and from its hidden size; of every batch one path of each block is trained. Blocks
-   do not wait for each other.
-2. Paths are binned by size. After some epochs, and after every further one, so many paths of every bin
-   are compared on a few batches and the worse half is dropped, until few are left: progressive
-   shrinking (§3.3).
+   do not wait for each other. What the teacher's blocks gave is computed once for every text and kept
+   (elastic.recipes.teacher_states).
+2. Paths are binned by parameters and by price, of which latency is one. After some epochs, and after
+   every further one, so many paths of every bin are compared on a few batches and the worse half is
+   dropped, until few are left: progressive shrinking (§3.3).
 3. A network is a path for each block: its loss is taken to be the sum of its blocks', its price the sum
    of theirs. The best sums that keep the budget, of up to 10⁸, are found by a dynamic programme without
    a table of them, and the best of these networks is chosen by its own loss (§3.4).
@@ -39,12 +40,14 @@ from deploy.task import Task
 from devices.errors import UsageError
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.outputs import divergence, has_classes, loss
-from elastic.recipes.blocks import Blocks, Prefixes, additive, around, counted
+from elastic.recipes.blocks import Blocks, Prefixes, additive, counted
 from elastic.recipes.paths import Path, Paths, Price, binned
+from elastic.recipes.processes import share_of, summed
 from elastic.recipes.stages import Stage, Stages
-from elastic.recipes.supernet import Student, Teacher, distance
+from elastic.recipes.supernet import Student, distance
 from elastic.recipes.teacher import check_teacher
-from elastic.recipes.training import Batch, Loss, Progress
+from elastic.recipes.teacher_states import TeacherStates
+from elastic.recipes.training import Batch, Loss, Progress, inputs_of
 from elastic.search.knapsack import Array, Knapsack
 from elastic.tensors import evaluating, tensors
 
@@ -80,14 +83,16 @@ def nas_bert(
         share: of what the encoder's sub-layers cost, that those of the network may.
         rank: of the table of tokens; 0 means a sixth of the hidden size.
         compared: paths of every bin, when they are dropped. left: of every bin in the end.
-        price: of an operator, given its hidden size: its latency on a device, say; by default its
-            multiply-accumulates.
-        out: for checkpoints, which an interrupted training goes on from.
+        price: of an operator, given its hidden size: its latency on a device
+            (:func:`elastic.recipes.paths.timed`), say; by default its multiply-accumulates.
+        out: for checkpoints, which an interrupted training goes on from, and for the teacher's states
+            while it runs.
         progress: called with (steps done, total).
 
     Raises:
         UsageError: the encoder is at chance on the task, or no chain of attentions and feed-forwards with
-            a LayerNorm after each; no network is within ``share``.
+            a LayerNorm after each; no path is of the same bin by parameters and by price; no network is
+            within ``share``.
         ModelError: the training diverges.
     """
     teacher = encoder.architecture
@@ -97,7 +102,7 @@ def nas_bert(
     every = list(paths.every())
     sizes = np.array([paths.price(path, teacher, _size) for path in every])
     prices = np.array([paths.price(path, teacher, price) for path in every])
-    bins = [binned(every, [sizes, prices], BINS)] * paths.blocks
+    bins = [_binned(every, sizes, prices)] * paths.blocks
     rounds = rounds_of(max(map(len, bins[0])), compared, left)
     stages = Stages(
         [
@@ -112,8 +117,9 @@ def nas_bert(
         progress=progress,
     )
     blocks = Blocks(encoder, paths, task.max_length, seed)
-    taught = copy.deepcopy(encoder)
-    compare = Comparison(blocks, taught, task, np.random.default_rng(seed))
+    taught = _states(encoder, task, "train", paths, out)
+    searched = _states(encoder, task, "search", paths, out)
+    compare = Comparison(blocks, searched, task, np.random.default_rng(seed))
     stages.run(blocks, _imitation(taught, bins))
     for _ in range(rounds):
         bins = compare.halved(bins, compared, left)
@@ -126,6 +132,23 @@ def nas_bert(
     network = Student(student, teacher, task.max_length, float(blocks.passes))
     stages.run(network, _predictions(taught))
     return ElasticCheckpoint.of_one("nas-bert", student, float(network.passes))
+
+
+def _states(
+    encoder: Encoder, task: Task, split: str, paths: Paths, place: File | None
+) -> TeacherStates:
+    lengths = task.split(split).tokens.lengths
+    return TeacherStates(copy.deepcopy(encoder), lengths, paths.length, place)
+
+
+def _binned(paths: Sequence[Path], sizes: Array, prices: Array) -> list[list[Path]]:
+    found = binned(paths, [sizes, prices], BINS)
+    if not found:
+        raise UsageError(
+            "No path is of the same bin by its parameters and by its latency, which is nearly the same "
+            "for all; train without --target, or for a longer or larger workload."
+        )
+    return found
 
 
 def rounds_of(count: int, compared: int, left: int) -> int:
@@ -146,12 +169,16 @@ class Comparison:
     """Paths and networks compared on texts of the search split."""
 
     def __init__(
-        self, blocks: Blocks, teacher: Encoder, task: Task, rng: np.random.Generator
+        self, blocks: Blocks, teacher: TeacherStates, task: Task, rng: np.random.Generator
     ) -> None:
         self._blocks, self._teacher, self._rng = blocks, teacher, rng
         self.paths = blocks.paths
         size = 32
-        self._batches = task.batches("search", size, size * BATCHES)
+        rows = task.order("search", size * BATCHES)
+        self._batches = [
+            {**batch, "index": rows[number * size : (number + 1) * size]}
+            for number, batch in enumerate(task.batches("search", size, size * BATCHES))
+        ]
 
     def halved(
         self, bins: Sequence[list[list[Path]]], compared: int, left: int
@@ -177,15 +204,15 @@ class Comparison:
         self._blocks.count(FORWARD * texts, paths)
         order = sorted(range(len(paths)), key=lambda index: paths[index])
         with evaluating(self._blocks), torch.inference_mode():
-            for batch in self._batches:
+            for batch in share_of(self._batches):
                 inputs = tensors(batch, self._blocks)
-                seen, mask = Teacher(self._teacher)(inputs), inputs["attention_mask"]
-                given, wanted = around(seen.states, self._blocks.paths, number)
+                states, mask = self._teacher(inputs), inputs["attention_mask"]
+                given, wanted = states[number], states[number + 1]
                 under_way = Prefixes(self._blocks, number, given, additive(mask, given))
                 for index in order:
                     found = distance(under_way(paths[index]), wanted, mask)
                     totals[index] += float(found) / len(self._batches)
-        return totals
+        return summed(torch.from_numpy(totals)).numpy()
 
     def best(self, networks: Sequence[Encoder]) -> Encoder:
         """The one that diverges least from the teacher."""
@@ -194,25 +221,25 @@ class Comparison:
     def _apart(self, network: Encoder) -> float:
         total = 0.0
         with torch.inference_mode():
-            for batch in self._batches:
+            for batch in share_of(self._batches):
                 inputs = tensors(batch, network)
-                wanted, found = self._teacher.cpu()(**inputs), network(**inputs)
+                wanted, found = self._teacher.outputs(inputs), network(**inputs_of(inputs))
                 mask = inputs["attention_mask"]
                 total += float(divergence(network.architecture, wanted, found, mask).sum())
-        return total
+        return float(summed(torch.tensor(total, dtype=torch.float64)))
 
 
-def _imitation(teacher: Encoder, bins: Sequence[Sequence[Sequence[Path]]]) -> Loss:
+def _imitation(teacher: TeacherStates, bins: Sequence[Sequence[Sequence[Path]]]) -> Loss:
     """Of every block one path, of one of its bins."""
-    said = Teacher(teacher)
 
     def of(blocks: Blocks, batch: Batch) -> Iterator[Tensor]:
-        seen, mask = said(batch), batch["attention_mask"]
+        states, mask = teacher(batch), batch["attention_mask"]
         chosen = [_drawn(_drawn(block)) for block in bins]
-        blocks.count(len(mask), chosen)
+        blocks.count(float(batch["weight"].sum()), chosen)
         for number, path in enumerate(chosen):
-            given, wanted = around(seen.states, blocks.paths, number)
-            yield distance(blocks(number, path, given, additive(mask, given)), wanted, mask)
+            given, wanted = states[number], states[number + 1]
+            seen = blocks(number, path, given, additive(mask, given))
+            yield batch["tokens"][0] * distance(seen, wanted, mask)
 
     return of
 
@@ -221,13 +248,11 @@ def _drawn(some: Sequence[Any]) -> Any:
     return some[int(torch.randint(len(some), ()))]
 
 
-def _predictions(teacher: Encoder) -> Loss:
-    said = Teacher(teacher)
-
+def _predictions(teacher: TeacherStates) -> Loss:
     def of(student: Student, batch: Batch) -> Tensor:
         mask, architecture = batch["attention_mask"], student.encoder.architecture
         outputs = student.see(batch).outputs
-        apart = divergence(architecture, said(batch).outputs, outputs, mask).mean()
+        apart = divergence(architecture, teacher.outputs(batch), outputs, mask).mean()
         if not has_classes(architecture):
             return apart
         return 0.5 * loss(architecture, outputs, mask, batch["labels"]) + 0.5 * apart

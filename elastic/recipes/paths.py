@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -24,7 +25,9 @@ from deploy.architecture import (
     Projection,
     SeparableConvolution,
 )
+from deploy.workload import Workload
 from devices.errors import UnknownName, UsageError
+from predictors.predictor import LatencyPredictor
 
 KINDS = ("M", "F", "S3", "S5", "S7")
 BLOCKS = 4
@@ -134,6 +137,27 @@ def searched(name: str, vocabulary: int, labels: int = 0) -> Architecture:
     chain = (operator for kind in kinds.split() for operator in sub_layer(kind, hidden))
     operators = (Projection(hidden), *chain)
     return Architecture(vocabulary=vocabulary, hidden=embedding, operators=operators, labels=labels)
+
+
+def timed(predictor: LatencyPredictor, teacher: Architecture, workload: Workload) -> Price:
+    """Milliseconds on the predictor's target: the paper's table of operators' latencies.
+
+    An operator takes what an encoder with as many of it as the teacher has sub-layers takes longer than
+    one with none, divided by their number: what weights cost depends on how many there are in all. A
+    projection takes half of the way there and back.
+    """
+
+    def price(operator: Operator, hidden: int) -> float:
+        back = (Projection(hidden),) if isinstance(operator, Projection) else ()
+        copies = (operator, *back) * len(teacher.operators)
+        base = (Projection(hidden),)
+        stacks = [
+            replace(teacher, operators=chain, shares=()) for chain in (base, (*base, *copies))
+        ]
+        without, within = predictor.predict(stacks, [workload] * 2)
+        return float(within - without) / len(copies)
+
+    return lru_cache(maxsize=None)(price)
 
 
 def binned(paths: Sequence[Path], prices: Sequence[np.ndarray], bins: int) -> list[list[Path]]:

@@ -25,10 +25,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -221,18 +219,11 @@ class Scored(Student):
     def _weights(self) -> list[nn.Parameter]:
         return [weight for some in self._scoring for weight in some]
 
-    @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Gradients are summed while the block runs."""
-        with ExitStack() as stack:
-            for number, weight in enumerate(self._weights):
-                handle = weight.register_post_accumulate_grad_hook(partial(self._add, number))
-                stack.callback(handle.remove)
-            yield
-
-    def _add(self, number: int, weight: Tensor) -> None:
-        if weight.grad is not None:
-            self.get_buffer(f"sum_{number}").add_(weight.grad.abs())
+    def observe(self) -> None:
+        """Add the gradients of a step to the sums."""
+        for number, weight in enumerate(self._weights):
+            if weight.grad is not None:
+                self.get_buffer(f"sum_{number}").add_(weight.grad.abs())
 
     def scores(self) -> list[Array]:
         """Per position of every head or neuron."""
@@ -255,8 +246,7 @@ class Scored(Student):
 
 def _cut_and_taught(run: Stages, student: Scored, cuts: Sequence[Shape], lesson: Loss) -> Scored:
     for shape in cuts:
-        with student.scoring():
-            run.run(student, lesson)
+        run.run(student, lesson, student.observe)
         student = student.cut(shape, student.scores())
     run.run(student, lesson)
     return student
@@ -272,7 +262,7 @@ def _lesson(teacher: Teacher, *, states: bool) -> Loss:
             return found
         mine, theirs = seen.states[::2], taught.states[::2]
         for state, layer in zip(mine, matched(len(mine) - 1, len(theirs) - 1), strict=True):
-            found = found + distance(state, theirs[layer], mask)
+            found = found + batch["tokens"][0] * distance(state, theirs[layer], mask)
         return found
 
     return of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -60,7 +60,7 @@ class Stages:
             raise UsageError(f"Epochs must be above 0, not {max(s.epochs for s in stages):g}.")
         self._left = list(enumerate(zip(stages, accumulate(counts, initial=0), strict=False)))
 
-    def run(self, model: nn.Module, loss: Loss) -> None:
+    def run(self, model: nn.Module, loss: Loss, observe: Callable[[], None] | None = None) -> None:
         """The next stage, as :func:`~elastic.recipes.training.fit`."""
         number, (stage, before) = self._left.pop(0)
         if not stage.epochs:
@@ -78,6 +78,7 @@ class Stages:
             schedule=stage.schedule,
             out=None if self._out is None else self._out / stage.name,
             progress=self._after(before),
+            observe=observe,
         )
 
     def _after(self, before: int) -> Progress | None:

@@ -40,7 +40,7 @@ class SupernetTraining(nn.Module):
 
     def see(self, batch: Batch, chain: Chain, trunk: Trunk = DENSE) -> Seen:
         """What a sub-network makes of a batch; counted as a pass of its size."""
-        self.passes += len(batch["input_ids"]) * self._share(chain, trunk)
+        self.passes += batch["weight"].sum() * self._share(chain, trunk)
         return self._views(inputs_of(batch), chain, trunk)
 
     def _share_of(self, chain: Chain, trunk: Trunk) -> float:
@@ -72,7 +72,7 @@ class Student(nn.Module):
 
     def see(self, batch: Batch) -> Seen:
         """What it makes of a batch, which is counted."""
-        self.passes += len(batch["input_ids"]) * self._share
+        self.passes += batch["weight"].sum() * self._share
         seen: Seen = self.seeing(inputs_of(batch))
         return seen
 

@@ -1,4 +1,9 @@
-"""One training loop for every recipe: transformers' Trainer, silent, resumable, by length."""
+"""One training loop for every recipe: transformers' Trainer, silent, resumable, in one process or many.
+
+Recipes compute their losses with parts of a model, past its own forward, and several of one batch. So
+no wrapper shares the gradients of the processes; they are brought together once they are complete
+(elastic.recipes.processes).
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,15 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
     PrinterCallback,
@@ -21,16 +28,20 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from deploy.task import Split, Task
+from deploy.task import Task
 from devices.errors import MissingDependency, ModelError, UsageError
 from devices.runtimes import INPUTS
 from elastic.quiet import quiet
+from elastic.recipes.loading import train_loader
+from elastic.recipes.processes import mean, processes, share_gradients, share_weights
 
 Batch = dict[str, Tensor]
-"""``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [batch, sequence]; ``index`` [batch],
-the examples' places in the train split; ``labels`` as Split.labels_of, where the task has labels."""
+"""A process's share of a batch: ``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [share,
+sequence]; ``index`` [share], the examples' places in the train split; ``weight`` float64 [share], how
+many examples of the batch each stands for; ``tokens`` float [share], all the same, what a mean over the
+share's tokens counts for beside one over its examples, in the batch; ``labels`` as Split.labels_of, where
+the task has labels."""
 
 Loss = Callable[[Any, Batch], Tensor | Iterator[Tensor]]
 """Of one batch: a scalar, or several whose gradients are added up, each backpropagated before the next
@@ -59,61 +70,70 @@ def fit(
     schedule: str = "linear",
     out: Path | None = None,
     progress: Progress | None = None,
+    observe: Callable[[], None] | None = None,
 ) -> None:
     """Train ``model`` in place on the task's train split; left in evaluation mode.
 
-    AdamW, batches of similar lengths. Where TENSORBOARD_LOGGING_DIR names a directory, losses and
-    learning rates are written there for TensorBoard.
+    AdamW, batches of similar lengths. Where `accelerate launch` started several processes, they train it
+    together, and all are given the same result: that of one process, to rounding, where labels are of
+    texts; the labels of tokens weigh alike in a share, of which each process has one. Where
+    TENSORBOARD_LOGGING_DIR names a directory, losses and learning rates are written there for
+    TensorBoard.
 
     Args:
         loss: of one batch; calls the model itself.
         epochs: may be a fraction.
+        batch_size: of all processes together.
         warm_up: share of the steps. schedule: of the learning rate after it, as transformers names it.
         out: checkpoints go to ``out/checkpoints``, and training goes on from the last one there; where
             it had ended there, the model is given its weights.
         progress: called with (steps done, total).
+        observe: called when the gradients of a step are complete, before they are clipped.
 
     Raises:
-        UsageError: epochs, learning rate or batch size are not positive.
+        UsageError: epochs, learning rate or batch size are not positive, or there are more processes than
+            examples in a batch.
         ModelError: the training diverges: a loss is not a number.
         MissingDependency: accelerate is not installed, or TensorBoard where it is asked for.
     """
     _require_positive(epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
-    _require_accelerate()
-    split = task.split("train")
+    _require_examples(batch_size, processes().num_processes)
     device = next(model.parameters()).device
     checkpoints = None if out is None else out / "checkpoints"
-    writers = _writers("" if out is None else out.name)
+    place = os.environ.get(TENSORBOARD)
     # The Trainer makes its output directory even where it is told to save nothing.
     with quiet(), TemporaryDirectory() as scratch:
         trainer = _Trainer(
             loss,
-            split.tokens.lengths.tolist(),
+            train_loader(task, batch_size, seed),
+            observe,
             model=model,
             args=TrainingArguments(
                 output_dir=str(checkpoints or scratch),
                 save_strategy="no" if checkpoints is None else "steps",
                 num_train_epochs=epochs,
                 learning_rate=learning_rate,
-                per_device_train_batch_size=batch_size,
                 seed=seed,
                 warmup_steps=warm_up,
                 weight_decay=weight_decay,
                 lr_scheduler_type=schedule,
-                logging_strategy="steps" if writers else "no",
+                logging_strategy="steps" if place else "no",
                 logging_steps=LOGGED,
                 **_unchanging(),
             ),
-            train_dataset=_Numbers(len(split)),
-            data_collator=_Collator(split, task.pad_id),
-            callbacks=[*writers, *([_Reporter(progress)] if progress else [])],
+            callbacks=[
+                *(_writers(place, "" if out is None else out.name) if place else []),
+                *([_Reporter(progress)] if progress else []),
+            ],
         )
+        share_weights(model)
         trainer.remove_callback(PrinterCallback)  # it writes to stdout
         last = _last_checkpoint(checkpoints)
         if last is not None and _step(last) >= steps(task, epochs, batch_size):
             trainer._load_from_checkpoint(str(last))
         else:
             trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        processes().wait_for_everyone()  # until each has written its part of the last checkpoint
     model.to(device).eval()
 
 
@@ -127,36 +147,27 @@ def inputs_of(batch: Batch) -> Batch:
     return {name: batch[name] for name in INPUTS}
 
 
-class _Numbers(Dataset[int]):
-    """The places of the examples; the collator makes the batch from them."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> int:
-        return index
-
-
-class _Collator:
-    def __init__(self, split: Split, pad_id: int) -> None:
-        self.split, self.pad_id = split, pad_id
-
-    def __call__(self, rows: list[int]) -> Batch:
-        arrays = self.split.tokens.padded(rows, self.pad_id)
-        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        batch["index"] = torch.tensor(rows)
-        if self.split.labels is not None:
-            batch["labels"] = torch.from_numpy(self.split.labels_of(rows))
-        return batch
-
-
 class _Trainer(Trainer):
-    def __init__(self, loss: Loss, lengths: list[int], **settings: Any) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        batches: DataLoader[Batch],
+        observe: Callable[[], None] | None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
-        self._loss, self._lengths = loss, lengths
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise UsageError(
+                "Every process trains with the whole model; launch without FSDP and DeepSpeed."
+            )
+        self._loss, self._batches, self._observe = loss, batches, observe
+        # Without DistributedDataParallel, which knows of calls of the model's own forward only.
+        self.accelerator.prepare_model = partial(
+            self.accelerator.prepare_model, evaluation_mode=True
+        )
+
+    def get_train_dataloader(self) -> DataLoader[Batch]:
+        return self._batches
 
     def training_step(
         self,
@@ -164,20 +175,30 @@ class _Trainer(Trainer):
         inputs: Batch,
         num_items_in_batch: Any = None,  # noqa: ARG002
     ) -> Tensor:
-        # Losses call more of the model than its forward, so they are given it without wrappers.
         self.model.train()
+        # What is drawn for a batch is the same in every process, whatever each has drawn before.
+        torch.manual_seed(_mixed(self.args.seed, self.state.global_step))
+        batch = self._prepare_inputs(inputs)
+        examples = len(batch["index"])
         total = torch.zeros((), device=self.args.device)
-        parts = self._parts(self._prepare_inputs(inputs))
+        parts = self._parts(batch)
         while (loss := self._next(parts)) is not None:
-            if not loss.isfinite():
-                raise ModelError(
-                    f"The training diverges: at step {self.state.global_step} of "
-                    f"{self.state.max_steps} the loss is {loss.item()}; lower --learning-rate, now "
-                    f"{self.args.learning_rate:g}, or check the model's weights."
-                )
+            found = mean(loss.detach(), examples)
+            if not found.isfinite():  # which every process sees at the same time
+                raise self._diverged(found)
             self.accelerator.backward(loss)
-            total += loss.detach()
+            total += found
+        share_gradients(self.model.parameters(), examples)
+        if self._observe is not None:
+            self._observe()
         return total
+
+    def _diverged(self, loss: Tensor) -> ModelError:
+        return ModelError(
+            f"The training diverges: at step {self.state.global_step} of {self.state.max_steps} the loss "
+            f"is {loss.item()}; lower --learning-rate, now {self.args.learning_rate:g}, or check the "
+            "model's weights."
+        )
 
     def _parts(self, batch: Batch) -> Iterator[Tensor]:
         found = self._loss(self.model, batch)
@@ -191,27 +212,6 @@ class _Trainer(Trainer):
         if not isinstance(self.model, PreTrainedModel):
             state_dict = _apart(self.model.state_dict())
         super()._save(output_dir, state_dict)
-
-    def _get_train_sampler(self, _: Any = None) -> Sampler[int]:
-        return _ByLength(self.args.train_batch_size, self._lengths, self.args.seed)
-
-
-class _ByLength(LengthGroupedSampler):
-    """Shuffled batches of similar lengths, in an order that seed and epoch alone decide, so that an
-    interrupted training goes on with exactly the batches that were still to come."""
-
-    def __init__(self, batch_size: int, lengths: list[int], seed: int) -> None:
-        super().__init__(batch_size, lengths=lengths, generator=torch.Generator())
-        self.seed = seed
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """The Trainer calls this before every epoch."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(self.seed + self.epoch)
-        return super().__iter__()
 
 
 class _Reporter(TrainerCallback):
@@ -232,19 +232,22 @@ def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _writers(name: str) -> list[TrainerCallback]:
-    """What writes for TensorBoard; ``name`` is of the stage."""
-    place = os.environ.get(TENSORBOARD)
-    if not place:
-        return []
+def _writers(place: str, name: str) -> list[TrainerCallback]:
+    """What writes for TensorBoard, in the main process; ``name`` is of the stage."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise MissingDependency(
             f'{TENSORBOARD} is set, which needs TensorBoard: pip install "cutonce[tensorboard]".'
         ) from None
-    writer = SummaryWriter(str(Path(place).expanduser() / name))
-    return [TensorBoardCallback(writer)]
+    if not processes().is_main_process:
+        return []
+    return [TensorBoardCallback(SummaryWriter(str(Path(place).expanduser() / name)))]
+
+
+def _mixed(seed: int, step: int) -> int:
+    """A seed for every step, far from those of other steps and seeds."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
 
 
 def _unchanging() -> dict[str, Any]:
@@ -253,11 +256,11 @@ def _unchanging() -> dict[str, Any]:
     return {
         "bf16": gpu and torch.cuda.is_bf16_supported(including_emulation=False),
         "use_cpu": not gpu,
-        "dataloader_pin_memory": gpu,
         "remove_unused_columns": False,
         "save_steps": 1 / CHECKPOINTS,
         "save_total_limit": 1,
         "report_to": "none",
+        "log_level_replica": "passive",  # as quiet as the main process
         "disable_tqdm": True,
     }
 
@@ -285,8 +288,9 @@ def _require_positive(**values: float) -> None:
             raise UsageError(f"{name.replace('_', ' ').capitalize()} must be above 0, not {value}.")
 
 
-def _require_accelerate() -> None:
-    from transformers.utils import is_accelerate_available
-
-    if not is_accelerate_available():
-        raise MissingDependency('Training needs accelerate: pip install "cutonce[train]".')
+def _require_examples(batch_size: int, count: int) -> None:
+    if batch_size < count:
+        raise UsageError(
+            f"A batch of {batch_size} cannot be shared among {count} processes; raise --batch-size, "
+            "which counts the examples of all of them."
+        )

@@ -40,6 +40,7 @@ from deploy.task import Task
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.outputs import loss
+from elastic.recipes.processes import mean
 from elastic.recipes.stages import Stage, Stages
 from elastic.recipes.supernet import Layers, SupernetTraining, layers_of
 from elastic.recipes.teacher import check_teacher
@@ -224,9 +225,9 @@ def _labelled(admitted: Sequence[Sequence[int]]) -> Loss:
             outputs = training.see(batch, training.sizes.chain(choice)).outputs
             architecture = training.elastic.architecture
             found = loss(architecture, outputs, batch["attention_mask"], batch["labels"])
-            losses.append(float(found.detach()))
+            losses.append(found.detach())
             yield found / SAMPLES
-        training.learn(drawn, losses)
+        training.learn(drawn, mean(torch.stack(losses), len(batch["index"])).tolist())
 
     return of
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,8 @@ from profiler.archive import build_archive
 from profiler.client import AgentClient
 
 DEVICES = {
-    "local": "onnxruntime", "ssh:board": "onnxruntime", "fake": "fake", "fake:7": "fake",
+    "local": "onnxruntime", "ssh:board": "onnxruntime", "fleet:one": "fake", "fake": "fake",
+    "fake:7": "fake",
 }  # fmt: skip
 each_device = pytest.mark.parametrize("name", DEVICES, indirect=True)
 IDS = np.arange(12, dtype=np.int64).reshape(2, 6)
@@ -31,8 +30,9 @@ BATCH = {"input_ids": IDS, "attention_mask": np.ones_like(IDS), "token_type_ids"
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """Of a device, whose way is there."""
-    if request.param.startswith("ssh:"):
-        request.getfixturevalue("sshd")
+    ways = {"ssh": "sshd", "fleet": "scheduler"}
+    if way := ways.get(request.param.partition(":")[0]):
+        request.getfixturevalue(way)
     return str(request.param)
 
 
@@ -115,7 +115,7 @@ def test_the_death_of_an_agent_is_told(name: str, archive: Path) -> None:
     with AgentClient(open_device(name), archive) as agent:
         with pytest.raises(DeviceError):
             agent.ask("visit", id="none", runs=1, minimum_ms=0.0)  # it is up
-        os.kill(agent._process.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        agent._process.kill()
         with pytest.raises(DeviceError, match=r"died during 'processor' \(exit code -9\)"):
             _ask_on(agent)
 

@@ -163,3 +163,18 @@ def test_a_machine_that_is_not_there_is_not_added(
     assert main(["devices", "add", "pi4"]) == 2
     assert "devices add NAME --ssh" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_of_a_fleet_is_added(
+    scheduler: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert main(["devices", "add", "two", "--fleet", scheduler]) == 0
+    assert "fleet:two/fake/fp32" in capsys.readouterr().out
+    assert main(["devices", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["known"]["fleet"]["two"]["scheduler"] == scheduler
+    assert main(["devices", "add", "two", "--fleet", scheduler, "--ssh", "board"]) == 2
+    assert main(["devices", "--ssh", "board"]) == 2

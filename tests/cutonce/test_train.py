@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
+from cutonce.commands.train import show
 from devices.errors import ModelError, UnknownName, UsageError
 from elastic.checkpoint import RECORD
 from elastic.families import load
@@ -156,3 +158,97 @@ def test_a_model_that_was_cut_to_one_has_one_network(
         settings={"stages": 1},
     )  # fmt: skip
     assert (tmp_path / "out" / RECORD).exists()
+
+
+PRICED = "fake:3/fake/fp32@1"
+
+
+@pytest.fixture
+def priced(described: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """A short training of nas-bert by the latency of a target."""
+    return {
+        **described, "recipe": "nas-bert", "out": tmp_path / "out", "epochs": 0.5,
+        "settings": {"share": "1.0"}, "target": PRICED, "length": 32, "store": tmp_path / "s.sqlite",
+    }  # fmt: skip
+
+
+def test_nas_bert_keeps_to_a_share_of_the_milliseconds_on_a_target(
+    dense: Path,
+    priced: dict[str, Any],
+    put_profile: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    teacher = load(dense).encoder.architecture
+    put_profile(priced["store"], PRICED, around=teacher)
+    found = cutonce.train(dense, **priced)
+    [whole] = cutonce.predict(PRICED, [str(dense)], length=32, store=priced["store"])["predictions"]
+    latency = found["latency"]
+    assert latency["target"] == PRICED
+    assert latency["workload"] == {"batch": 1, "length": 32}
+    assert latency["ms"] <= whole["ms"]
+    assert latency["interval"][0] < latency["ms"] < latency["interval"][1]
+    show(found)
+    assert "an extrapolation" in capsys.readouterr().out
+
+
+def test_a_training_priced_otherwise_does_not_go_on(
+    dense: Path,
+    priced: dict[str, Any],
+    put_profile: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("elastic.recipes.nas_bert.check_teacher", interrupted)
+    other = "fake:4/fake/fp32@1"
+    for target in (PRICED, other):
+        put_profile(priced["store"], target)
+    with pytest.raises(KeyboardInterrupt):
+        cutonce.train(dense, **priced)
+    (priced["out"].with_name(".out.training") / "blocks" / "checkpoints").mkdir(parents=True)
+    unpriced = dict.fromkeys(("target", "length", "store"))
+    for change in ({"target": other}, {"batch": 2}, unpriced):
+        with pytest.raises(UsageError, match="checkpoints of another training"):
+            cutonce.train(dense, **priced | change)
+    with pytest.raises(KeyboardInterrupt):
+        cutonce.train(dense, **priced)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, f"No profile of {PRICED} on this machine; `cutonce profile {PRICED}` makes one"),
+        ({"recipe": "rosita"}, "--target prices the blocks of --recipe nas-bert"),
+        ({"recipe": "dense", "settings": {}}, "--target prices the blocks of --recipe nas-bert"),
+        ({"target": None}, "--batch, --length and --store are of --target"),
+        ({"target": "fake"}, "DEVICE/RUNTIME/PRECISION"),
+        ({"batch": 0}, "Workload batch must be"),
+    ],
+)
+def test_what_a_target_needs_is_said_before_anything_is_trained(
+    dense: Path, priced: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        cutonce.train(dense, **priced | change)
+    assert not priced["out"].with_name(".out.training").exists()
+
+
+def test_a_workload_longer_than_the_model_takes_is_refused(
+    dense: Path, priced: dict[str, Any], put_profile: Callable[..., Path]
+) -> None:
+    put_profile(priced["store"], PRICED)
+    with pytest.raises(UsageError, match="Length 64 is more than the 32 positions"):
+        cutonce.train(dense, **priced | {"length": 64})
+
+
+def test_a_target_without_a_profile_is_a_usage_error_on_the_command_line(
+    dense: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "train", str(dense), "--recipe", "nas-bert", "--data", str(data), "--text", "text",
+        "--label", "label", "--out", str(tmp_path / "out"), "--target", PRICED, "--batch", "2",
+        "--length", "32", "--store", str(tmp_path / "s.sqlite"),
+    ]  # fmt: skip
+    assert main(words) == 2
+    assert f"`cutonce profile {PRICED}` makes one" in capsys.readouterr().err

@@ -4,16 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.architecture import uniform
-from deploy.costs import parameters
+from deploy.architecture import Projection, uniform
+from deploy.costs import operator_parameters, parameters
 from deploy.encoder import Encoder
 from deploy.exporters import export_variant
+from deploy.exporters.to_fake import cost_list
+from deploy.workload import Workload
 from devices.errors import UnknownName, UsageError
-from elastic.recipes.blocks import Blocks, Prefixes, additive
+from devices.runtimes.fake_runtime import Physics, fake_milliseconds
+from elastic.recipes.blocks import Blocks, Prefixes, additive, counted
 from elastic.recipes.nas_bert import dropped_of, nas_bert, rounds_of
-from elastic.recipes.paths import SEARCHED, Path, Paths, binned, searched
+from elastic.recipes.paths import SEARCHED, Path, Paths, binned, searched, timed
+from elastic.space import SearchSpace
+from predictors.predictor import LatencyPredictor
 
 BASE = Paths.of(uniform(12, 768, 12, 3072, labels=2))
+TEACHER, WORKLOAD = uniform(4, 192, 6, 768, labels=2), Workload(1, 32)
 
 
 # Xu et al. 2021, §3.1: 5 hidden sizes, blocks of 6, identities last.
@@ -62,6 +68,49 @@ def test_bins_leave_out_what_sizes_disagree_on() -> None:
     sizes = np.array([1.0, 2.0, 3.0, 4.0])
     assert binned(paths, [sizes], 2) == [paths[:2], paths[2:]]
     assert binned(paths, [sizes, sizes[[0, 2, 1, 3]]], 2) == [paths[:1], paths[3:]]
+
+
+@pytest.fixture(scope="module")
+def predictor() -> LatencyPredictor:
+    """Of a fake device, around :data:`TEACHER`."""
+    space, rng = SearchSpace.around(TEACHER), np.random.default_rng(0)
+    encoders = [TEACHER, *(space.architecture(space.sample(rng)) for _ in range(13))]
+    ms = [
+        fake_milliseconds(cost_list(a, "fp32"), Physics.of(1), 1, WORKLOAD.batch, WORKLOAD.length)
+        for a in encoders
+    ]
+    return LatencyPredictor().fit(encoders, [WORKLOAD] * len(encoders), ms)
+
+
+def test_prices_of_a_network_sum_to_its_predicted_latency(predictor) -> None:
+    paths, price = Paths.of(TEACHER), timed(predictor, TEACHER, WORKLOAD)
+    bare, *networks = (
+        paths.architecture(TEACHER, [path] * count, TEACHER.hidden)
+        for path, count in (
+            (Path(128, ("M",)), 0),
+            (Path(128, ("M", "F", "S3")), 4),
+            (Path(64, ("F", "S5")), 4),
+        )
+    )
+    without, *wanted = predictor.predict([bare, *networks], [WORKLOAD] * 3)
+    out = price(Projection(TEACHER.hidden), 128)
+    for ms, network in zip(wanted, networks, strict=True):
+        widths = zip(network.operators, network.widths, strict=False)
+        total = sum(price(operator, hidden) for operator, hidden in widths)
+        assert total == pytest.approx(ms - without + out, rel=0.1)
+
+
+def test_bins_by_latency_leave_out_other_paths_than_by_multiply_accumulates(predictor) -> None:
+    paths = Paths.of(TEACHER)
+    every = list(paths.every())
+    prices = (timed(predictor, TEACHER, WORKLOAD), counted(WORKLOAD.length))
+    sizes = np.array([paths.price(path, TEACHER, operator_parameters) for path in every])
+    by_ms, by_macs = (
+        binned(every, [sizes, np.array([paths.price(path, TEACHER, price) for path in every])], 10)
+        for price in prices
+    )
+    assert by_ms != by_macs
+    assert 0 < sum(map(len, by_ms)) < len(every)
 
 
 @pytest.mark.parametrize(("count", "compared"), [(93, 2000), (93, 20), (10, 5), (11, 5), (1, 1)])

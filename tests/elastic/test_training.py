@@ -7,7 +7,7 @@ from torch import nn
 from deploy.architecture import uniform
 from deploy.encoder import Encoder
 from devices.errors import ModelError, UsageError
-from elastic.recipes.training import fit, inputs_of
+from elastic.recipes.training import _require_examples, fit, inputs_of
 
 SETTINGS = {"epochs": 1.0, "learning_rate": 1e-3, "batch_size": 32, "seed": 0}
 
@@ -101,6 +101,26 @@ def test_one_checkpoint_is_kept_at_most(student, task, tmp_path) -> None:
 def test_settings_must_be_positive(student, task, name, value) -> None:
     with pytest.raises(UsageError, match="above 0"):
         fit(student, task, loss=cross_entropy, **(SETTINGS | {name: value}))
+
+
+def test_a_batch_has_an_example_for_every_process() -> None:
+    _require_examples(2, 2)
+    with pytest.raises(UsageError, match="A batch of 1 cannot be shared among 2 processes"):
+        _require_examples(1, 2)
+
+
+def test_gradients_are_observed_before_they_are_clipped(student, task) -> None:
+    norms = []
+
+    def loss(model, batch):
+        return 1000 * cross_entropy(model, batch)
+
+    def observe() -> None:
+        norms.append(float(student.head.classifier.weight.grad.norm()))
+
+    fit(student, task, loss=loss, observe=observe, **SETTINGS)
+    assert len(norms) == 12
+    assert min(norms) > 1  # to which they are clipped
 
 
 def test_the_random_state_outside_does_not_matter(make_encoder, task) -> None:

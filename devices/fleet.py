@@ -1,0 +1,240 @@
+"""A device of a fleet: a worker of dask.distributed that offers a resource of the device's name.
+
+    dask worker tcp://scheduler:8786 --nthreads 1 --resources "pi4=1"
+
+What a worker offers is the machine that it runs on, or what the variable CUTONCE_DEVICE names there. A
+worker that dies takes its agents along; the next one that offers the resource goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+import numpy as np
+
+from devices.device import AgentProcess, Device, open_device
+from devices.errors import CutonceError, MissingDependency, UnknownName, Unreachable
+from devices.fingerprint import Fingerprint
+from devices.known import known_device, known_devices
+from devices.receive import cache, make_room
+from devices.runtimes import Arrays
+from devices.sending import with_siblings
+
+T = TypeVar("T")
+
+KIND = "fleet"
+OFFERED = "CUTONCE_DEVICE"  # what a worker offers, if it is not its machine
+PATIENCE = 30.0  # seconds until a device that no worker offers is taken to be away
+
+
+class FleetDevice:
+    """``fleet:NAME``: a device that was added under that name.
+
+    What is known of it: ``scheduler``, the address; ``resource``, what its worker offers.
+    """
+
+    def __init__(self, detail: str, known: Mapping[str, str] | None = None) -> None:
+        known = known_device(KIND, detail) if known is None else known
+        if not known:
+            raise UnknownName(f"{KIND} device", detail, known_devices().get(KIND, {}))
+        self.name = f"{KIND}:{detail}"
+        self._scheduler, self._resource = known["scheduler"], known["resource"]
+        self._fingerprint: Fingerprint | None = None
+
+    def physical_cores(self) -> int:
+        return self.do(lambda device: device.physical_cores())
+
+    def fingerprint(self) -> Fingerprint:
+        if self._fingerprint is None:
+            self._fingerprint = self.do(lambda device: device.fingerprint())
+        return self._fingerprint
+
+    def runtimes(self) -> Mapping[str, str | None]:
+        return self.do(lambda device: device.runtimes())
+
+    def put(self, path: Path) -> str:
+        files = {file.name: file.read_bytes() for file in with_siblings(path)}
+        place = self.do(lambda _device: _keep(files))
+        return f"{place}/{path.name}"
+
+    def start(self, archive: Path) -> AgentProcess:
+        program = archive.read_bytes()
+        with self._explained():
+            future = self._client().submit(
+                _Agent, archive.name, program, actor=True, pure=False, resources={self._resource: 1}
+            )
+            return _AgentFarAway(future.result(timeout=PATIENCE))
+
+    def run(
+        self, runtime: str, path: Path, precision: str, threads: int, batches: Sequence[Arrays]
+    ) -> list[list[np.ndarray[Any, Any]]]:
+        there = Path(self.put(path))
+        plain = [dict(batch) for batch in batches]
+        return self.do(lambda device: device.run(runtime, there, precision, threads, plain))
+
+    def do(self, work: Callable[[Device], T]) -> T:
+        """Have a worker that offers the device do something with it.
+
+        Raises:
+            DeviceError: as the device there.
+            Unreachable: no worker offers it, or the one that does died.
+        """
+        with self._explained():
+            future = self._client().submit(
+                _with_offered, work, pure=False, resources={self._resource: 1}
+            )
+            try:
+                return future.result(timeout=PATIENCE)
+            finally:
+                future.cancel()
+
+    def _client(self) -> Any:
+        return _connect(self._scheduler)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """What the fleet's engine raises, as what it means."""
+        try:
+            yield
+        except CutonceError:
+            raise
+        except TimeoutError as error:
+            raise Unreachable(
+                f"{self.name} is offered by no worker of {self._scheduler}; start one with "
+                f'--resources "{self._resource}=1".'
+            ) from error
+        except OSError as error:
+            raise Unreachable(f"{self.name} cannot be reached: {error}.") from error
+        except Exception as error:  # the engine's own, as KilledWorker
+            raise Unreachable(f"{self.name} was lost: {type(error).__name__}: {error}") from error
+
+
+@functools.cache
+def _connect(scheduler: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingDependency(
+            'A fleet needs dask.distributed; install it with: pip install "cutonce[fleet]".'
+        ) from error
+    return Client(scheduler, timeout=PATIENCE / 3)
+
+
+class _AgentFarAway:
+    """The agent that an actor on a worker holds, as a process with pipes: both are this object."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor, self._asked, self._gone = actor, b"", False
+        self.stdin: IO[bytes] | None = cast(IO[bytes], self)
+        self.stdout: IO[bytes] | None = cast(IO[bytes], self)
+
+    def write(self, line: bytes) -> None:
+        self._asked += line
+
+    def flush(self) -> None:
+        """What was written goes with the question for its answer."""
+
+    def readline(self) -> bytes:
+        asked, self._asked = self._asked, b""
+        return self._call("ask", asked) or b""
+
+    def close(self) -> None:
+        self._call("close")
+
+    def poll(self) -> int | None:
+        return -1 if self._gone else cast("int | None", self._call("poll"))
+
+    def kill(self) -> None:
+        self._call("kill")
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._call("wait", timeout)
+        return -1 if code is None else int(code)
+
+    def last_words(self) -> str:
+        return self._call("last_words") or ""
+
+    def lost(self) -> bool:
+        return self._gone
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """What the actor answers, None where its worker is gone."""
+        if self._gone:
+            return None
+        try:
+            return getattr(self._actor, method)(*arguments).result()
+        except Exception:  # whatever the engine raises of a worker that died
+            self._gone = True
+            return None
+
+
+class _Agent:
+    """On a worker: an agent's process. What ends it does not wait for what is asked of it."""
+
+    def __init__(self, name: str, program: bytes) -> None:
+        self._place = tempfile.TemporaryDirectory()
+        archive = Path(self._place.name) / name
+        archive.write_bytes(program)
+        self._process = _offered().start(archive)
+
+    def ask(self, line: bytes) -> bytes:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            return b""
+        try:
+            stdin.write(line)
+            stdin.flush()
+        except OSError:  # it ended
+            return b""
+        return stdout.readline()
+
+    async def close(self) -> None:
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+    async def poll(self) -> int | None:
+        return self._process.poll()
+
+    async def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float | None) -> int | None:
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+
+    async def last_words(self) -> str:
+        return self._process.last_words()
+
+
+def _offered() -> Device:
+    """On a worker: what it offers."""
+    return open_device(os.environ.get(OFFERED, "local"))
+
+
+def _with_offered(work: Callable[[Device], T]) -> T:
+    return work(_offered())
+
+
+def _keep(files: Mapping[str, bytes]) -> str:
+    """On a worker: keep files where it can find them; returns the directory."""
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:32]
+    place = cache() / digest
+    place.mkdir(parents=True, exist_ok=True)
+    make_room(place, sum(map(len, files.values())))
+    for name, data in files.items():
+        if not (place / name).exists():
+            unfinished = place / f".{name}.{os.getpid()}"
+            unfinished.write_bytes(data)
+            unfinished.replace(place / name)
+    return str(place)

@@ -1,0 +1,27 @@
+"""A real cluster of dask.distributed whose workers offer fake devices, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from devices import fleet
+
+SEEDS = {"one": 7, "two": 8}
+"""What the workers offer, and the seed of the fake device that it is."""
+
+
+def start_cluster() -> Any:
+    """A context manager that ends it; its scheduler_address is where it is."""
+    import distributed
+
+    workers = {
+        name: {
+            "cls": distributed.Nanny,
+            "options": {
+                "nthreads": 1, "resources": {name: 1}, "env": {fleet.OFFERED: f"fake:{seed}"},
+            },
+        }
+        for name, seed in SEEDS.items()
+    }  # fmt: skip
+    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": ":0"}}
+    return distributed.SpecCluster(workers, scheduler=scheduler, silence_logs=50)
