@@ -8,7 +8,6 @@ worker that dies takes its agents along; the next one that offers the resource g
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import subprocess
@@ -97,7 +96,7 @@ class FleetDevice:
                 future.cancel()
 
     def _client(self) -> Any:
-        return _connect(self._scheduler)
+        return connect(self._scheduler)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -117,15 +116,27 @@ class FleetDevice:
             raise Unreachable(f"{self.name} was lost: {type(error).__name__}: {error}") from error
 
 
-@functools.cache
-def _connect(scheduler: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise MissingDependency(
-            'A fleet needs dask.distributed; install it with: pip install "cutonce[fleet]".'
-        ) from error
-    return Client(scheduler, timeout=PATIENCE / 3)
+_CLIENTS: dict[str, Any] = {}
+
+
+def connect(scheduler: str) -> Any:
+    """The client of a scheduler, one for all that this process asks of it."""
+    if scheduler not in _CLIENTS:
+        try:
+            from distributed import Client
+        except ImportError as error:
+            raise MissingDependency(
+                'A fleet needs dask.distributed; install it with: pip install "cutonce[fleet]".'
+            ) from error
+        _CLIENTS[scheduler] = Client(scheduler, timeout=PATIENCE / 3)
+    return _CLIENTS[scheduler]
+
+
+def disconnect(scheduler: str) -> None:
+    """End the connection to a scheduler, if there is one."""
+    client = _CLIENTS.pop(scheduler, None)
+    if client is not None:
+        client.close()
 
 
 class _AgentFarAway:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from devices import fleet
@@ -10,8 +11,8 @@ SEEDS = {"one": 7, "two": 8}
 """What the workers offer, and the seed of the fake device that it is."""
 
 
-def start_cluster() -> Any:
-    """A context manager that ends it; its scheduler_address is where it is."""
+def start_cluster(seeds: Mapping[str, int]) -> Any:
+    """A context manager that ends it; its scheduler_address is where it is. Names to fake devices."""
     import distributed
 
     workers = {
@@ -21,7 +22,7 @@ def start_cluster() -> Any:
                 "nthreads": 1, "resources": {name: 1}, "env": {fleet.OFFERED: f"fake:{seed}"},
             },
         }
-        for name, seed in SEEDS.items()
+        for name, seed in seeds.items()
     }  # fmt: skip
     scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": ":0"}}
     return distributed.SpecCluster(workers, scheduler=scheduler, silence_logs=50)

@@ -49,9 +49,9 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 def scheduler() -> Iterator[str]:
     """The address of a cluster whose workers offer the devices ``fleet:one`` and ``fleet:two``."""
     pytest.importorskip("distributed")
-    with start_cluster() as cluster:
+    with start_cluster(SEEDS) as cluster:
         address = cluster.scheduler_address
         for name in SEEDS:
             remember_device("fleet", name, {"scheduler": address, "resource": name})
         yield address
-        fleet._connect(address).close()
+        fleet.disconnect(address)

@@ -43,6 +43,7 @@ FEW = 4  # proposals that are judged on the texts of the search, and finalists o
 PROPOSED = 2  # budgets of those decoded together for which there are proposals
 EVALUATIONS = 24  # of the natural gradient, for all budgets that are decoded together
 TURNS = 3  # of these at least, for each of them by itself
+SHARED = 240  # evaluations at most: what more budgets than that feeds go by those of their neighbours
 AGAIN, TURNS_AGAIN = 6, 1  # instead, where they were decoded before
 
 Advance = Callable[[int, int], None]
@@ -169,7 +170,7 @@ class Judge:
 
     def _search(self, numbers: Sequence[int], evaluations: int, turns: int) -> None:
         """Evaluate what promises most for any budget, then what is expected to be best for each."""
-        count = max(evaluations, turns * len(numbers)) if evaluations else 0
+        count = max(evaluations, min(turns * len(numbers), SHARED)) if evaluations else 0
         with self._progress("searching") as advance:
             for done, choice in enumerate(self._strategy.ask_each(numbers, count, turns)):
                 self._strategy.tell(choice, self._joint(choice, SEARCH))

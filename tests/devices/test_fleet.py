@@ -71,7 +71,7 @@ def test_a_worker_that_dies_is_waited_for(
     def die(done: int, _total: int) -> None:
         if done in deaths:
             deaths.remove(done)
-            pids = fleet._connect(scheduler).run(os.getpid)
+            pids = fleet.connect(scheduler).run(os.getpid)
             for pid in pids.values():
                 os.kill(pid, signal.SIGKILL)
 

@@ -149,6 +149,19 @@ def test_each_budget_is_given_choices_of_its_own_in_the_end() -> None:
         assert budgets[number % 3].fits(np.array([choice]))[0]
 
 
+def test_hundreds_of_budgets_share_few_evaluations() -> None:
+    worth, _, loss, _ = world(0, positions=5)
+    budgets = [Fitting(5, saved) for saved in range(1, 11) for _ in range(30)]
+    strategy = NaturalGradient(flat(worth), budgets, seed=0)
+    for choice in strategy.ask_each(range(len(budgets)), 60, turns=2):
+        strategy.tell(choice, loss(choice))
+    assert len(strategy.losses) <= 60
+    for number in range(0, len(budgets), 30):
+        inside = budgets[number].every[budgets[number].fits(budgets[number].every)]
+        least = min(map(loss, inside.tolist()))
+        assert loss(strategy.best(number)[0]) <= 1.5 * least
+
+
 def test_what_is_expected_to_be_best_is_best_where_losses_add_up() -> None:
     worth, budget, _, _ = world(0)
 

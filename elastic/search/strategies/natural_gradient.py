@@ -67,6 +67,9 @@ STALE = 12  # losses without a better one, after which draws are widened
 WIDER, WIDEST = 1.35, 8  # by what, and how often at most, until their least is not a told one
 DECODED = 30  # best under the sum, of which the pairs choose one
 LOOKED_AT = 300  # choices at most, to find those that were not told
+WATCHED = (
+    24  # budgets, of which the most promising is asked for; of more than so many, some at random
+)
 INCUMBENTS = 3  # whose neighbours local draws are minimised over
 SURE, DRAWN = 0.95, 40  # of a certificate: its probability, the draws that it rests on
 TRIED = 400  # draws at most, to find these
@@ -146,10 +149,13 @@ class NaturalGradient(Strategy):
     def ask_each(self, budgets: Sequence[int], count: int, turns: int) -> Iterator[Choice]:
         """At most ``count`` choices, each to be told before the next is asked for: first what promises
         most for any of ``budgets``, then what is expected to be best for each, ``turns`` times; at last
-        what the best of each leaves of its budget is spent."""
-        own = [budget for _ in range(turns) for budget in budgets]
+        what the best of each leaves of its budget is spent. Of budgets too many for that, so many
+        have their turns, evenly spaced, as half of the choices allow."""
+        every = math.ceil(2 * turns * len(budgets) / count) if turns * len(budgets) > count else 1
+        served = budgets[::every]
+        own = [budget for _ in range(turns) for budget in served]
         for left in range(count, 0, -1):
-            found = self.ask_spent(own[-left]) if left <= len(budgets) else None
+            found = self.ask_spent(own[-left]) if left <= len(served) else None
             if found is None:
                 found = self.ask_expected(own[-left]) if left <= len(own) else self.ask_any(budgets)
             if found is not None:
@@ -176,8 +182,10 @@ class NaturalGradient(Strategy):
         return found[int(np.argmin(mean(self._features(found))))] if found else None
 
     def ask_any(self, budgets: Sequence[int]) -> Choice | None:
-        """A choice for that one of ``budgets`` whose best a draw undercuts most; None where nothing is
-        left to be found for any."""
+        """A choice for that one of ``budgets`` whose best a draw undercuts most, of many for one of some;
+        None where nothing is left to be found for any."""
+        if len(budgets) > WATCHED:
+            budgets = sorted(self._rng.choice(budgets, WATCHED, replace=False).tolist())
         first = self._first_untold(budgets)
         if first is not None:
             return first
