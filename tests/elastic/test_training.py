@@ -7,6 +7,7 @@ from torch import nn
 from deploy.architecture import uniform
 from deploy.encoder import Encoder
 from devices.errors import ModelError, UsageError
+from elastic.recipes import training
 from elastic.recipes.training import _require_examples, fit, inputs_of
 
 SETTINGS = {"epochs": 1.0, "learning_rate": 1e-3, "batch_size": 32, "seed": 0}
@@ -54,6 +55,19 @@ def test_it_lowers_the_loss_and_leaves_the_model_evaluating(student, task) -> No
     assert not student.training
     third = len(values) // 3
     assert sum(values[-third:]) < 0.9 * sum(values[:third])
+
+
+def test_mixed_precision_is_of_every_part_of_the_model(student, task, monkeypatch) -> None:
+    """As on a GPU: losses call views and sub-layers, past the forward that accelerate wraps."""
+    plain, kinds = training._unchanging(), set()
+    monkeypatch.setattr(training, "_unchanging", lambda: plain | {"bf16": True})
+
+    def loss(model, batch):
+        kinds.add((model.operators[0].query.weight @ torch.ones(model.architecture.hidden)).dtype)
+        return cross_entropy(model, batch)
+
+    fit(student, task, loss=loss, **(SETTINGS | {"epochs": 0.1}))
+    assert kinds == {torch.bfloat16}
 
 
 def test_without_a_place_nothing_is_written(student, task, tmp_path, monkeypatch) -> None:
