@@ -72,6 +72,8 @@ WRITTEN = [
         for name, precision in reversed(VARIANTS)
     }.values()
 ]
+# And another half a minute to see the same of its second precision.
+REPEATED = [pair for pair in WRITTEN if pair != ("torch-aotinductor", "bf16")]
 NEEDS = {
     ("openvino", "int8"): "nncf",
     ("openvino", "int8-bf16"): "nncf",
@@ -181,7 +183,7 @@ def test_files_say_nothing_of_this_machine(runtime: str, precision: str, export:
         assert b"site-packages" not in data
 
 
-@pytest.mark.parametrize(("runtime", "precision"), WRITTEN)
+@pytest.mark.parametrize(("runtime", "precision"), REPEATED)
 def test_an_interrupted_export_leaves_nothing_and_another_gives_the_same_files(
     runtime: str,
     precision: str,
