@@ -116,7 +116,8 @@ def make_profiles(
         sound = [pair for pair in chosen if all((t, *pair) in done for t in targets)]
         heavy = to_weigh(sound) if thorough or weighed else []
         weights = _weigh(heavy, targets, Path(work), pool, store)
-    speeds = {d: probe_speed(d) for d in {t.device for t in targets}} if thorough else {}
+    devices = {target.device: target for target in targets} if thorough else {}
+    speeds = {device: probe_speed(target) for device, target in devices.items()}
     profiles = []
     for target in targets:
         own = [m for m in measured if m.target == target]

@@ -183,7 +183,8 @@ class Crew:
         _LOG.warning("%s cannot be reached; waiting for it.", device)
         while True:
             try:
-                self._watch(device)
+                if device in self._watchers:
+                    self._watch(device)
                 for target in list(self._starts):
                     if target.device == device:
                         self._start(target)

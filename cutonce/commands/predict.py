@@ -155,7 +155,7 @@ def _estimated(kept: Kept, estimate: str) -> Kept:
     from predictors.transfer import Speed
 
     if estimate == "here":
-        had, has = kept.speed, probe_speed(kept.target.device)
+        had, has = kept.speed, probe_speed(kept.target)
     else:
         try:
             compute, memory = map(float, estimate.split(","))
