@@ -205,7 +205,9 @@ class _Trainer(Trainer):
         yield from [found] if isinstance(found, Tensor) else found
 
     def _next(self, parts: Iterator[Tensor]) -> Tensor | None:
-        with self.accelerator.autocast():  # which wraps the model's own forward by itself, and no view
+        with (
+            self.accelerator.autocast()
+        ):  # which wraps the model's own forward by itself, and no view
             return next(parts, None)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
