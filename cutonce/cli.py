@@ -107,8 +107,12 @@ def _command_parser(name: str, command: Any) -> argparse.ArgumentParser:
 
 
 def _quiet_libraries(verbose: bool) -> None:
-    """Keep the libraries' own chatter off the terminal unless asked for."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr)
+    """Keep the libraries' own chatter off the terminal unless asked for, and ours on it."""
+    level, form = (
+        (logging.INFO, logging.BASIC_FORMAT) if verbose else (logging.ERROR, "%(message)s")
+    )
+    logging.basicConfig(level=level, format=form, stream=sys.stderr)
+    logging.getLogger("profiler").setLevel(logging.WARNING)
     if not verbose:
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

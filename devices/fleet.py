@@ -67,10 +67,7 @@ class FleetDevice:
     def start(self, archive: Path) -> AgentProcess:
         program = archive.read_bytes()
         with self._explained():
-            future = self._client().submit(
-                _Agent, archive.name, program, actor=True, pure=False, resources={self._resource: 1}
-            )
-            return _AgentFarAway(future.result(timeout=PATIENCE))
+            return _AgentFarAway(self._result(_Agent, archive.name, program, actor=True))
 
     def run(
         self, runtime: str, path: Path, precision: str, threads: int, batches: Sequence[Arrays]
@@ -87,16 +84,21 @@ class FleetDevice:
             Unreachable: no worker offers it, or the one that does died.
         """
         with self._explained():
-            future = self._client().submit(
-                _with_offered, work, pure=False, resources={self._resource: 1}
-            )
+            return self._result(_with_offered, work)
+
+    def _result(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """What a worker that offers the device makes of it, however long it takes."""
+        client = connect(self._scheduler)
+        wanted = {self._resource: 1}
+        future = client.submit(function, *arguments, pure=False, resources=wanted, **options)
+        while True:
             try:
                 return future.result(timeout=PATIENCE)
-            finally:
-                future.cancel()
-
-    def _client(self) -> Any:
-        return connect(self._scheduler)
+            except TimeoutError:
+                known = client.scheduler_info(n_workers=-1)["workers"].values()
+                if future.done() or not any(self._resource in one["resources"] for one in known):
+                    future.cancel()
+                    raise
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

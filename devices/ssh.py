@@ -98,7 +98,9 @@ def _options() -> tuple[str, ...]:
 
 
 def _sockets() -> Path:
-    place = Path(tempfile.mkdtemp(prefix="cutonce-ssh-"))
+    # A socket's path may have a hundred characters, which some systems' own places leave no room for.
+    short = "/tmp" if Path("/tmp").is_dir() else None
+    place = Path(tempfile.mkdtemp(prefix="cutonce-ssh-", dir=short))
     atexit.register(_close, place)
     return place
 

@@ -117,7 +117,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("name", nargs="?", help="of the machine to add, in ssh:NAME or fleet:NAME")
     parser.add_argument("--ssh", metavar="[USER@]HOST", help="the machine to add, as ssh takes it")
-    parser.add_argument("--python", default="python3", help="its Python (default python3)")
+    parser.add_argument(
+        "--python", default="python3", help="its Python, a command or a path (default python3)"
+    )
     parser.add_argument(
         "--fleet", metavar="SCHEDULER", help="the scheduler of the fleet that the machine is of"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,14 @@ def test_every_command_takes_the_common_flags(
     help_text = capsys.readouterr().out
     for flag in ("--json", "--out", "--seed", "--verbose"):
         assert flag in help_text
+
+
+def test_what_a_campaign_waits_for_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger(), "level", logging.WARNING)
+    assert main(["devices", "--json"]) == 0
+    assert logging.getLogger("profiler.crew").isEnabledFor(logging.WARNING)
+    assert not logging.getLogger("transformers.x").isEnabledFor(logging.INFO)
 
 
 def test_a_machine_is_looked_at_and_added(
