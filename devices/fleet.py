@@ -8,29 +8,24 @@ worker that dies takes its agents along; the next one that offers the resource g
 
 from __future__ import annotations
 
-import hashlib
-import os
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 
-from devices.device import AgentProcess, Device, open_device
+from devices.device import AgentProcess, Device
 from devices.errors import CutonceError, MissingDependency, UnknownName, Unreachable
 from devices.fingerprint import Fingerprint
 from devices.known import known_device, known_devices
-from devices.receive import cache, make_room
 from devices.runtimes import Arrays
-from devices.sending import with_siblings
+from devices.sending import request_of, with_siblings
+from devices.worker import WorkerAgent, keep, kept, with_offered
 
 T = TypeVar("T")
 
 KIND = "fleet"
-OFFERED = "CUTONCE_DEVICE"  # what a worker offers, if it is not its machine
 PATIENCE = 30.0  # seconds until a device that no worker offers is taken to be away
 
 
@@ -60,14 +55,18 @@ class FleetDevice:
         return self.do(lambda device: device.runtimes())
 
     def put(self, path: Path) -> str:
-        files = {file.name: file.read_bytes() for file in with_siblings(path)}
-        place = self.do(lambda _device: _keep(files))
+        files = with_siblings(path)
+        key, names = request_of(files)["key"], [file.name for file in files]
+        place = self.do(lambda _device: kept(key, names))
+        if place is None:
+            data = {file.name: file.read_bytes() for file in files}
+            place = self.do(lambda _device: keep(key, data))
         return f"{place}/{path.name}"
 
     def start(self, archive: Path) -> AgentProcess:
         program = archive.read_bytes()
         with self._explained():
-            return _AgentFarAway(self._result(_Agent, archive.name, program, actor=True))
+            return _AgentFarAway(self._result(WorkerAgent, archive.name, program, actor=True))
 
     def run(
         self, runtime: str, path: Path, precision: str, threads: int, batches: Sequence[Arrays]
@@ -84,7 +83,7 @@ class FleetDevice:
             Unreachable: no worker offers it, or the one that does died.
         """
         with self._explained():
-            return self._result(_with_offered, work)
+            return self._result(with_offered, work)
 
     def _result(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """What a worker that offers the device makes of it, however long it takes."""
@@ -187,67 +186,3 @@ class _AgentFarAway:
         except Exception:  # whatever the engine raises of a worker that died
             self._gone = True
             return None
-
-
-class _Agent:
-    """On a worker: an agent's process. What ends it does not wait for what is asked of it."""
-
-    def __init__(self, name: str, program: bytes) -> None:
-        self._place = tempfile.TemporaryDirectory()
-        archive = Path(self._place.name) / name
-        archive.write_bytes(program)
-        self._process = _offered().start(archive)
-
-    def ask(self, line: bytes) -> bytes:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        if stdin is None or stdout is None:
-            return b""
-        try:
-            stdin.write(line)
-            stdin.flush()
-        except OSError:  # it ended
-            return b""
-        return stdout.readline()
-
-    async def close(self) -> None:
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
-
-    async def poll(self) -> int | None:
-        return self._process.poll()
-
-    async def kill(self) -> None:
-        self._process.kill()
-
-    def wait(self, timeout: float | None) -> int | None:
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-
-    async def last_words(self) -> str:
-        return self._process.last_words()
-
-
-def _offered() -> Device:
-    """On a worker: what it offers."""
-    return open_device(os.environ.get(OFFERED, "local"))
-
-
-def _with_offered(work: Callable[[Device], T]) -> T:
-    return work(_offered())
-
-
-def _keep(files: Mapping[str, bytes]) -> str:
-    """On a worker: keep files where it can find them; returns the directory."""
-    digest = hashlib.sha256(b"".join(files.values())).hexdigest()[:32]
-    place = cache() / digest
-    place.mkdir(parents=True, exist_ok=True)
-    make_room(place, sum(map(len, files.values())))
-    for name, data in files.items():
-        if not (place / name).exists():
-            unfinished = place / f".{name}.{os.getpid()}"
-            unfinished.write_bytes(data)
-            unfinished.replace(place / name)
-    return str(place)

@@ -40,6 +40,15 @@ def with_siblings(path: Path) -> list[Path]:
     return files
 
 
+def request_of(files: Sequence[Path]) -> dict[str, Any]:
+    """What devices.receive is asked for: ``key``, by which the files are known there, and ``files``."""
+    told = [
+        {"name": file.name, "size": file.stat().st_size, "sha256": sha256(file)} for file in files
+    ]
+    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    return {"key": key, "files": told}
+
+
 def send(path: Path, start: Start) -> str:
     """Send a file and its siblings; what is there already is not sent again. Returns its place there.
 
@@ -48,10 +57,7 @@ def send(path: Path, start: Start) -> str:
         NotSent: the command failed.
     """
     files = with_siblings(path)
-    told = [
-        {"name": file.name, "size": file.stat().st_size, "sha256": sha256(file)} for file in files
-    ]
-    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    request = request_of(files)
     program = base64.b64encode(Path(receive.__file__).read_bytes()).decode()
     process = subprocess.Popen(
         start("-c", f"import base64; exec(base64.b64decode('{program}'))"),
@@ -60,7 +66,7 @@ def send(path: Path, start: Start) -> str:
         stderr=subprocess.PIPE,
     )
     try:
-        place = _talk(process, {"key": key, "files": told}, files)
+        place = _talk(process, request, files)
     finally:
         process.kill()
         _, said = process.communicate()

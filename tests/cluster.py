@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from devices import fleet
+from devices.worker import OFFERED
 
 SEEDS = {"one": 7, "two": 8}
 """What the workers offer, and the seed of the fake device that it is."""
@@ -19,7 +19,7 @@ def start_cluster(seeds: Mapping[str, int]) -> Any:
         name: {
             "cls": distributed.Nanny,
             "options": {
-                "nthreads": 1, "resources": {name: 1}, "env": {fleet.OFFERED: f"fake:{seed}"},
+                "nthreads": 1, "resources": {name: 1}, "env": {OFFERED: f"fake:{seed}"},
             },
         }
         for name, seed in seeds.items()
