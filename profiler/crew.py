@@ -115,7 +115,7 @@ class Crew:
             )
         except AgentDied as error:
             self._crashed(subject, error)
-            self._start(target)
+            self._revive(target)
             return None
         except Unreachable:
             self._reconnect(target.device)
@@ -176,6 +176,13 @@ class Crew:
                 _LOG.warning("%s is being measured by %s, which is waited for.", device, holder)
                 said = holder
             self._pause(_BETWEEN_CLAIMS)
+
+    def _revive(self, target: Target) -> None:
+        """Start the target's agent anew; it may have died since its device went away."""
+        try:
+            self._start(target)
+        except Unreachable:
+            self._reconnect(target.device)
 
     def _reconnect(self, device: str) -> None:
         """Start all agents of a device anew, as soon as it can be reached again."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from devices import fleet
+from devices.device import open_device
 from devices.known import remember_device
 from tests.cluster import SEEDS, start_cluster
 from tests.sshd import SSHD, Sshd
@@ -45,10 +46,14 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
-    """The address of a cluster whose workers offer the devices ``fleet:one`` and ``fleet:two``."""
+    """The address of a cluster whose workers offer the devices ``fleet:one`` and ``fleet:two``.
+
+    It ends with the module: its threads ask for the time and the processes all along, which other tests
+    put their own in place of."""
     pytest.importorskip("distributed")
+    open_device.cache_clear()  # what knows an earlier cluster
     with start_cluster(SEEDS) as cluster:
         address = cluster.scheduler_address
         for name in SEEDS:

@@ -151,8 +151,8 @@ class NaturalGradient(Strategy):
         most for any of ``budgets``, then what is expected to be best for each, ``turns`` times; at last
         what the best of each leaves of its budget is spent. Of budgets too many for that, so many
         have their turns, evenly spaced, as half of the choices allow."""
-        every = math.ceil(2 * turns * len(budgets) / count) if turns * len(budgets) > count else 1
-        served = budgets[::every]
+        crowded = turns * len(budgets) > count
+        served = budgets[:: math.ceil(2 * turns * len(budgets) / max(1, count)) if crowded else 1]
         own = [budget for _ in range(turns) for budget in served]
         for left in range(count, 0, -1):
             found = self.ask_spent(own[-left]) if left <= len(served) else None
