@@ -16,7 +16,7 @@ from typing import IO, Any, TypeVar, cast
 import numpy as np
 
 from devices.device import AgentProcess, Device
-from devices.errors import CutonceError, MissingDependency, UnknownName, Unreachable
+from devices.errors import CutonceError, DeviceError, MissingDependency, UnknownName, Unreachable
 from devices.fingerprint import Fingerprint
 from devices.known import known_device, known_devices
 from devices.runtimes import Arrays
@@ -113,8 +113,13 @@ class FleetDevice:
             ) from error
         except OSError as error:
             raise Unreachable(f"{self.name} cannot be reached: {error}.") from error
-        except Exception as error:  # the engine's own, as KilledWorker
-            raise Unreachable(f"{self.name} was lost: {type(error).__name__}: {error}") from error
+        except Exception as error:  # the engine's own, as KilledWorker, or what its work raised
+            said = f"{type(error).__name__}: {error}"
+            if type(error).__module__.partition(".")[0] == "distributed":
+                raise Unreachable(f"{self.name} was lost: {said}") from error
+            raise DeviceError(
+                f"The worker that offers {self.name} failed: {said}. It needs cutonce, as it is here."
+            ) from error
 
 
 _CLIENTS: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from deploy.exporters import export_variant
 from deploy.workload import Workload
 from devices import fleet
 from devices.device import open_device
-from devices.errors import UnknownName, Unreachable
+from devices.errors import DeviceError, UnknownName, Unreachable
 from devices.fleet import FleetDevice
 from devices.target import Target
 from profiler.campaign import run_campaign
@@ -92,6 +92,17 @@ def test_what_is_not_offered_is_told(scheduler: str, monkeypatch: pytest.MonkeyP
         device.fingerprint()
     with pytest.raises(UnknownName, match="Did you mean 'one'"):
         open_device("fleet:ones")
+
+
+def test_what_fails_there_is_no_lost_connection(scheduler: str) -> None:  # noqa: ARG001
+    def fails(_device: object) -> None:
+        raise KeyError("here")
+
+    device = open_device("fleet:one")
+    assert isinstance(device, FleetDevice)
+    with pytest.raises(DeviceError, match=r"KeyError: 'here'\. It needs cutonce") as caught:
+        device.do(fails)
+    assert not isinstance(caught.value, Unreachable)
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
