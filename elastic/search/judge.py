@@ -43,9 +43,7 @@ FEW = 4  # proposals that are judged on the texts of the search, and finalists o
 PROPOSED = 2  # budgets of those decoded together for which there are proposals
 EVALUATIONS = 24  # of the natural gradient, for all budgets that are decoded together
 TURNS = 3  # of these at least, for each of them by itself
-SHARED = (
-    240  # evaluations at most: what more budgets than that feeds go by those of their neighbours
-)
+SHARED = 240  # at most, however many budgets: some then go by what was told for others
 AGAIN, TURNS_AGAIN = 6, 1  # instead, where they were decoded before
 
 Advance = Callable[[int, int], None]
