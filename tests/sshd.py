@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+
+
+def _free_port() -> int:
+    """One that no connection takes for its own end, while the server is stopped."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as free:
+            if free.connect_ex(("127.0.0.1", port)):
+                return port
+    raise AssertionError("no port is free")
 
 
 class Sshd:
@@ -26,9 +37,7 @@ class Sshd:
         for key in ("host_key", "user_key"):
             command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(place / key)]
             subprocess.run(command, check=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         (place / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {place}/host_key\n"
             f"AuthorizedKeysFile {place}/user_key.pub\nPidFile none\nPasswordAuthentication no\n"
@@ -53,12 +62,12 @@ class Sshd:
         (self.place / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {kind} {text}\n")
 
     def start(self) -> None:
-        config = str(self.place / "sshd_config")
-        self._process = subprocess.Popen([str(SSHD), "-D", "-f", config], stderr=subprocess.DEVNULL)
-        while True:
-            with socket.socket() as client:
-                if not client.connect_ex(("127.0.0.1", self.port)):
-                    return
+        config, log = str(self.place / "sshd_config"), self.place / "sshd_log"
+        log.write_text("")
+        self._process = subprocess.Popen([str(SSHD), "-D", "-f", config, "-E", str(log)])
+        while "Server listening" not in log.read_text():
+            assert not self.stopped, log.read_text()
+            time.sleep(0.01)
 
     def cut(self) -> None:
         """End every connection, at once."""
