@@ -43,6 +43,10 @@ class Device(Protocol):
 
     def fingerprint(self) -> Fingerprint: ...
 
+    def boot(self) -> str | None:
+        """What tells this start of the machine from any other, where it does not matter None."""
+        ...
+
     def runtimes(self) -> Mapping[str, str | None]:
         """Version of every known runtime, None where its package or its GPU is missing."""
         ...

@@ -33,6 +33,9 @@ class FakeDevice(LocalDevice):
             runtimes=(("fake", "1"),),
         )  # fmt: skip
 
+    def boot(self) -> str | None:
+        return None
+
     def runtimes(self) -> Mapping[str, str | None]:
         return {"fake": installed_version("onnxruntime")}
 

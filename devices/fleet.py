@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
@@ -41,15 +42,19 @@ class FleetDevice:
             raise UnknownName(f"{KIND} device", detail, known_devices().get(KIND, {}))
         self.name = f"{KIND}:{detail}"
         self._scheduler, self._resource = known["scheduler"], known["resource"]
-        self._fingerprint: Fingerprint | None = None
 
     def physical_cores(self) -> int:
         return self.do(lambda device: device.physical_cores())
 
     def fingerprint(self) -> Fingerprint:
-        if self._fingerprint is None:
-            self._fingerprint = self.do(lambda device: device.fingerprint())
-        return self._fingerprint
+        return self._who[0]
+
+    def boot(self) -> str | None:
+        return self._who[1]
+
+    @cached_property
+    def _who(self) -> tuple[Fingerprint, str | None]:
+        return self.do(lambda device: (device.fingerprint(), device.boot()))
 
     def runtimes(self) -> Mapping[str, str | None]:
         return self.do(lambda device: device.runtimes())

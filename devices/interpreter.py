@@ -46,6 +46,9 @@ class InterpreterDevice(ABC):
     def fingerprint(self) -> Fingerprint:
         return self.look.fingerprint
 
+    def boot(self) -> str | None:
+        return self.look.boot
+
     def runtimes(self) -> Mapping[str, str | None]:
         return self.look.runtimes
 

@@ -9,10 +9,14 @@ import os
 import platform
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from devices.fingerprint import Fingerprint, local_fingerprint
 from devices.packages import installed_version
+
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Look:
         numpy: version, None where it is missing; without it nothing runs there.
         runtimes: version of every known runtime, None where its package or its GPU is missing.
         cores: physical ones, or fewer where the process may use fewer (containers, taskset).
-        clock: its Unix seconds.
+        clock: its Unix seconds. boot: tells this start of it from any other, None where it does not say.
     """
 
     fingerprint: Fingerprint
@@ -33,6 +37,7 @@ class Look:
     runtimes: dict[str, str | None]
     cores: int
     clock: float
+    boot: str | None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,7 +58,15 @@ def look_here() -> Look:
         runtimes=_runtimes(here) if numpy else {},
         cores=min(here.cores, allowed),
         clock=time.time(),
+        boot=_boot(),
     )
+
+
+def _boot() -> str | None:
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
 
 
 def _runtimes(here: Fingerprint) -> dict[str, str | None]:

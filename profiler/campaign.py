@@ -24,7 +24,7 @@ from devices.errors import DeviceError, UsageError
 from profiler.crew import Crew
 from profiler.gate import UNWATCHED, Gate
 from profiler.hosts import Progress, Stop, on_each_host
-from profiler.job import Job, Key, Subject, key_of
+from profiler.job import Job, Key, Subject, key_of, series_of
 from profiler.measurement import Measurement
 from profiler.statistics import LEAST_VISITS
 from profiler.store import Store
@@ -66,8 +66,8 @@ def run_campaign(
     Different machines measure side by side.
 
     Visits that the store has of the same campaign, target, fingerprint, architecture and workload
-    count, so an interrupted campaign goes on where it stopped. Jobs that are alike in these are
-    measured once.
+    count, so an interrupted campaign goes on where it stopped, unless the device was restarted. Jobs
+    that are alike in these are measured once.
 
     Args:
         least: undisturbed visits after which a job is done where its lowest three agree within 1 %;
@@ -225,7 +225,9 @@ def _measured(jobs: Sequence[Job], store: Store, campaign: str) -> dict[Key, Mea
     return {
         key_of(measurement): measurement
         for target, owner in owners.items()
-        for measurement in store.measurements(campaign=campaign, target=target, fingerprint=owner)
+        for measurement in store.measurements(
+            campaign=series_of(campaign, target.device), target=target, fingerprint=owner
+        )
     }
 
 

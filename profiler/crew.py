@@ -20,7 +20,7 @@ from devices.target import Target
 from profiler.archive import build_archive
 from profiler.client import AgentClient
 from profiler.gate import UNWATCHED, GpuGate, Reading
-from profiler.job import Job, Subject
+from profiler.job import Job, Subject, series_of
 from profiler.store import Store
 from profiler.visit import Visit
 
@@ -233,8 +233,9 @@ class Crew:
     def _number(self, subject: Subject, precision: str) -> int:
         job = subject.job
         owner = open_device(job.target.device).fingerprint().id
+        series = series_of(self._campaign, job.target.device)
         return self._store.subject(
-            self._campaign, job.target, owner, job.architecture, job.workload, precision
+            series, job.target, owner, job.architecture, job.workload, precision
         )
 
     def _crashed(self, subject: Subject, error: AgentDied) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from deploy.architecture import Architecture
 from deploy.workload import Workload
+from devices.device import open_device
 from devices.target import Target
 from profiler.measurement import Measurement
 from profiler.statistics import agree
@@ -42,6 +43,13 @@ class Job:
     def size_bytes(self) -> int:
         """Of all files that belong to it."""
         return sum(file.stat().st_size for file in self.path.parent.glob(f"{self.path.stem}.*"))
+
+
+def series_of(campaign: str, device: str) -> str:
+    """What is kept under: the part of a campaign since the device was started. Restarted, a machine may
+    differ from itself, so that nothing of before counts."""
+    boot = open_device(device).boot()
+    return campaign if boot is None else f"{campaign}, started {boot}"
 
 
 def key_of(measurement: Measurement) -> Key:
