@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, takewhile
 
 import numpy as np
@@ -75,24 +75,27 @@ class Blocks(nn.Module):
         prices = (self.paths.price(path, self._teacher, self._price) for path in chosen)
         self.passes += examples * sum(prices) / self._whole
 
-    def assembled(self, encoder: Encoder, chosen: Sequence[Path], rank: int) -> Encoder:
-        """The network of one path for each block, with what they learnt; the rest is the encoder's."""
+    def networks(
+        self, encoder: Encoder, choices: Iterable[Sequence[Path]], rank: int
+    ) -> Iterator[Encoder]:
+        """Of each choice, a path for every block, the network with what they learnt; the rest is the
+        encoder's."""
         operators = encoder.architecture.operators
         table = Trunk(rank=rank if rank < encoder.architecture.table[1] else None)
         dense = ElasticEncoder(encoder).extract(operators, table)
-        architecture = self.paths.architecture(encoder.architecture, chosen, rank)
-        found = Encoder(architecture, encoder.label_names, encoder.dropout.p)
         known = {
             name: tensor
             for name, tensor in dense.state_dict().items()
             if not name.startswith("operators.")
         }
-        found.load_state_dict(known, strict=False)
-        learnt = [self.layers(number, path) for number, path in enumerate(chosen)]
-        flat = _joined(learnt)
-        for target, source in zip(found.operators, flat, strict=True):
-            target.load_state_dict(source.state_dict())
-        return found.eval()
+        for chosen in choices:
+            architecture = self.paths.architecture(encoder.architecture, chosen, rank)
+            found = Encoder(architecture, encoder.label_names, encoder.dropout.p)
+            found.load_state_dict(known, strict=False)
+            learnt = [self.layers(number, path) for number, path in enumerate(chosen)]
+            for target, source in zip(found.operators, _joined(learnt), strict=True):
+                target.load_state_dict(source.state_dict())
+            yield found.eval()
 
 
 def _joined(blocks: Sequence[Sequence[nn.Module]]) -> list[nn.Module]:

@@ -24,7 +24,7 @@ and text alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path as File
 from typing import Any
@@ -128,7 +128,7 @@ def nas_bert(
     budget = share * sum(price(operator, teacher.hidden) for operator in teacher.operators)
     chosen = _chosen(candidates, compare, teacher, price, budget)
     rank = rank or max(1, round(RANK * teacher.hidden))
-    student = compare.best([blocks.assembled(encoder, some, rank) for some in chosen])
+    student = compare.best(blocks.networks(encoder, chosen, rank))
     network = Student(student, teacher, task.max_length, float(blocks.passes))
     stages.run(network, _predictions(taught))
     return ElasticCheckpoint.of_one("nas-bert", student, float(network.passes))
@@ -214,7 +214,7 @@ class Comparison:
                     totals[index] += float(found) / len(self._batches)
         return summed(torch.from_numpy(totals)).numpy()
 
-    def best(self, networks: Sequence[Encoder]) -> Encoder:
+    def best(self, networks: Iterable[Encoder]) -> Encoder:
         """The one that diverges least from the teacher."""
         return min(networks, key=self._apart)
 

@@ -144,7 +144,7 @@ def test_the_network_computes_what_its_blocks_do_one_after_the_other(
     blocks, encoder, inputs
 ) -> None:
     chosen = [Path(16, ("S3", "M")), Path(8, ("F",))]
-    network = blocks.assembled(encoder, chosen, 32)
+    [network] = blocks.networks(encoder, [chosen], 32)
     with torch.inference_mode():
         states, mask = encoder.embed(**inputs)
         assert mask.equal(additive(inputs["attention_mask"], states))
@@ -155,7 +155,7 @@ def test_the_network_computes_what_its_blocks_do_one_after_the_other(
 
 
 def test_a_network_of_smaller_rank_has_the_table_factorised(blocks, encoder) -> None:
-    network = blocks.assembled(encoder, [Path(16, ("M",)), Path(8, ("F", "M"))], 8)
+    [network] = blocks.networks(encoder, [[Path(16, ("M",)), Path(8, ("F", "M"))]], 8)
     assert network.architecture.table == (40, 8)
     table = network.expand(network.tokens.weight).detach()
     left, values, right = torch.linalg.svd(encoder.tokens.weight.detach(), full_matrices=False)
