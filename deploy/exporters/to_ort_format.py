@@ -8,6 +8,7 @@ from pathlib import Path
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
 from deploy.exporters.onnx_int8 import quantise
+from deploy.exporters.ort_format_order import in_order
 from deploy.exporters.staging import silence, staged
 from deploy.exporters.to_onnx import export_graph
 from devices.offline import silence_telemetry
@@ -49,5 +50,6 @@ def _convert(source: Path, path: Path, operators: Path) -> None:
             optimization_styles=[OptimizationStyle.Fixed],
             enable_type_reduction=True,
         )
+        place.write_bytes(in_order(place.read_bytes()))
         kept = [line for line in listed.read_text().splitlines() if not line.startswith("#")]
         listed.write_text("\n".join(kept) + "\n")  # a comment names a path of this machine
