@@ -18,6 +18,7 @@ import pytest
 
 from deploy.workload import Workload
 from devices.errors import DeviceError, UsageError
+from devices.fake import FakeDevice
 from profiler import campaign, crew
 from profiler.campaign import run_campaign
 from profiler.client import AgentClient
@@ -106,6 +107,17 @@ def test_interrupted_it_keeps_every_visit_and_takes_none_twice(jobs: Jobs, store
     assert (heard[0], heard[-1]) == ((8, 12), (12, 12))
     for before, after in zip(kept, store.measurements(campaign="c"), strict=True):
         assert after.visits[: len(before)] == before
+
+
+def test_a_device_that_was_restarted_begins_a_new_series(
+    jobs: Jobs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = jobs("fake/fake/fp32@1")
+    for start, visits in (("one", 2), ("another", 2), ("one", 3)):
+        monkeypatch.setattr(FakeDevice, "boot", lambda _self, start=start: start)
+        measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=visits)
+        assert [len(m.visits) for m in measured] == [visits, visits]
+    assert sum(visits for *_, visits in store.counts()) == 2 * (2 + 3)
 
 
 def test_a_finished_campaign_starts_nothing(
