@@ -13,18 +13,24 @@ class Fitting:
 
     def __init__(self, positions: int, saved: int) -> None:
         self.saved = saved
-        self.every = np.array(list(itertools.product(range(LEVELS), repeat=positions)))
+        every = np.indices((LEVELS,) * positions).reshape(positions, -1).T
+        self.inside = every[self.fits(every)]
 
     def fits(self, choices):
         return choices.sum(1) >= self.saved
 
     def ranked(self, errors):
-        inside = self.every[self.fits(self.every)]
-        sums = sum(row[part] for row, part in zip(errors, inside.T, strict=True))
-        yield from map(tuple, inside[np.argsort(sums, kind="stable")].tolist())
+        for index in np.argsort(self._sums(errors), kind="stable"):
+            yield tuple(self.inside[index].tolist())
 
     def decode(self, errors):
-        return next(self.ranked(errors), None)
+        return tuple(self.inside[np.argmin(self._sums(errors))].tolist())
+
+    def _sums(self, errors):
+        return sum(row[part] for row, part in zip(errors, self.inside.T, strict=True))
+
+    def least(self, loss) -> float:
+        return min(map(loss, self.inside.tolist()))
 
 
 def world(seed: int, positions: int = 6):
@@ -38,8 +44,7 @@ def world(seed: int, positions: int = 6):
         alone = np.array([row[k] for row, k in zip(worth, choice, strict=True)])
         return float(alone.sum() + alone @ pairs @ alone)
 
-    inside = budget.every[budget.fits(budget.every)]
-    return worth, budget, loss, min(map(loss, inside.tolist()))
+    return worth, budget, loss, budget.least(loss)
 
 
 def flat(worth):
@@ -54,12 +59,12 @@ def regret(prior, budget, loss, least, seed: int, evaluations: int) -> float:
     return loss(strategy.best()[0]) / least - 1
 
 
-@pytest.mark.parametrize("prior", ["good", "flat", "misleading"])
+@pytest.mark.parametrize("prior", ["good", "misleading"])  # a flat one is certified below
 def test_it_finds_nearly_the_best_of_thousands_in_sixty(prior) -> None:
     regrets = []
-    for seed in range(4):
+    for seed in range(3):
         worth, budget, loss, least = world(seed)
-        given = {"good": worth, "flat": flat(worth), "misleading": worth[::-1]}[prior]
+        given = {"good": worth, "misleading": worth[::-1]}[prior]
         regrets.append(regret(given, budget, loss, least, seed, 60))
     assert np.mean(regrets) < 0.02
 
@@ -69,14 +74,14 @@ def test_the_first_choice_is_what_the_prior_decodes() -> None:
     assert NaturalGradient(worth, [budget], seed=0).ask() == budget.decode(worth)
 
 
-@pytest.mark.parametrize(("single_cuts", "begun_with"), [("right", 2), ("misleading", 5)])
+@pytest.mark.parametrize(("single_cuts", "begun_with"), [("right", 2), ("misleading", 4)])
 def test_scattered_choices_are_asked_for_as_long_as_the_best_is_one(
     single_cuts, begun_with
 ) -> None:
-    cost = np.array([1.0, 4.0, 1.5, 5.0, 1.2, 6.0, 1.1, 4.5, 1.3, 5.5])
+    cost = np.array([1.0, 4.0, 1.5, 5.0, 1.2, 6.0, 1.1, 4.5])
     worth = [scale * np.square(np.arange(LEVELS)) for scale in cost]
     prior = worth if single_cuts == "right" else [30 / np.maximum(row, 1e-3) for row in worth]
-    strategy = NaturalGradient(prior, [Fitting(10, 12)], seed=0)
+    strategy = NaturalGradient(prior, [Fitting(8, 10)], seed=0)
     for _ in range(10):
         choice = strategy.ask()
         alone = sum(float(row[k]) for row, k in zip(worth, choice, strict=True))
@@ -91,14 +96,15 @@ def test_when_all_are_told_nothing_is_left() -> None:
     while (choice := strategy.ask()) is not None:
         strategy.tell(choice, loss(choice))
         told += 1
-    assert told == budget.fits(budget.every).sum()
+    assert told == len(budget.inside)
     assert loss(strategy.best()[0]) == least
 
 
 def test_a_certificate_bounds_what_is_left_to_gain() -> None:
-    """Nothing is below the bound more often than it admits, and the bound rises as more is told."""
-    held, gains = [], {10: [], 60: []}
-    for seed in range(8):
+    """Nothing is below the bound more often than it admits, and the bound rises as more is told; what is
+    told is nearly the best, after a prior that knows nothing too."""
+    held, gains, regrets = [], {10: [], 60: []}, []
+    for seed in range(6):
         worth, budget, loss, least = world(seed)
         strategy = NaturalGradient(flat(worth), [budget], seed=seed)
         for told in range(1, 61):
@@ -110,8 +116,10 @@ def test_a_certificate_bounds_what_is_left_to_gain() -> None:
                 assert 0 <= certificate.bound <= certificate.loss
                 held.append(certificate.bound <= least * (1 + 1e-9))
                 gains[told].append(certificate.gain)
+        regrets.append(loss(strategy.best()[0]) / least - 1)
     assert np.mean(held) >= 0.8
     assert np.mean(gains[60]) < 0.5 * np.mean(gains[10])
+    assert np.mean(regrets) < 0.02
 
 
 def test_nothing_told_is_nothing_to_certify() -> None:
@@ -130,8 +138,7 @@ def test_a_further_budget_begins_with_what_others_taught() -> None:
     for _ in range(4):
         choice = strategy.ask(number)
         strategy.tell(choice, loss(choice))
-    inside = further.every[further.fits(further.every)]
-    least = min(map(loss, inside.tolist()))
+    least = further.least(loss)
     alone = loss(further.decode(flat(worth)))
     assert loss(strategy.best(number)[0]) - least < 0.2 * (alone - least)
 
@@ -151,15 +158,13 @@ def test_each_budget_is_given_choices_of_its_own_in_the_end() -> None:
 
 def test_hundreds_of_budgets_share_few_evaluations() -> None:
     worth, _, loss, _ = world(0, positions=5)
-    budgets = [Fitting(5, saved) for saved in range(1, 11) for _ in range(30)]
+    budgets = [budget for saved in range(1, 11) for budget in [Fitting(5, saved)] * 30]
     strategy = NaturalGradient(flat(worth), budgets, seed=0)
     for choice in strategy.ask_each(range(len(budgets)), 60, turns=2):
         strategy.tell(choice, loss(choice))
     assert len(strategy.losses) <= 60
     for number in range(0, len(budgets), 30):
-        inside = budgets[number].every[budgets[number].fits(budgets[number].every)]
-        least = min(map(loss, inside.tolist()))
-        assert loss(strategy.best(number)[0]) <= 1.5 * least
+        assert loss(strategy.best(number)[0]) <= 1.5 * budgets[number].least(loss)
 
 
 def test_what_is_expected_to_be_best_is_best_where_losses_add_up() -> None:
@@ -171,8 +176,7 @@ def test_what_is_expected_to_be_best_is_best_where_losses_add_up() -> None:
     strategy = NaturalGradient(worth, [budget], seed=0)
     for choice in strategy.ask_each([0], 1, 1):
         strategy.tell(choice, loss(choice))
-    inside = budget.every[budget.fits(budget.every)]
-    assert loss(strategy.best()[0]) == pytest.approx(min(map(loss, inside.tolist())))
+    assert loss(strategy.best()[0]) == pytest.approx(budget.least(loss))
 
 
 def test_what_the_best_leaves_of_its_budget_is_spent() -> None:
