@@ -41,11 +41,12 @@ def fit_non_negative(
     scale[scale == 0] = 1.0
     relative = relative / scale
     ridge, pulled = _ridge(relative, None if prior is None else prior * scale)
+    rows = np.concatenate([relative, np.diag(ridge)])
     target = np.concatenate([np.ones(len(ms)), pulled])
     weights = np.ones(len(ms))
     for _ in range(ROUNDS):
         root = np.sqrt(weights)
-        rows = np.vstack([relative * root[:, None], np.diag(ridge)])
+        rows[: len(ms)] = relative * root[:, None]
         target[: len(ms)] = root
         coefficients, _ = nnls(rows, target)
         updated = _weights(1 - relative @ coefficients, widths)
@@ -113,7 +114,9 @@ def leave_one_out(features: Array, ms: Array) -> Array:
 
 def _weights(residuals: Array, widths: Widths) -> Array:
     """Huber weights of relative residuals; positive ones were measured slower than predicted."""
-    sigma = max(1.4826 * float(np.median(np.abs(residuals))), LEAST_SIGMA)
-    width = np.where(residuals > 0, *widths) * sigma
-    weights: Array = np.minimum(1.0, width / np.maximum(np.abs(residuals), 1e-300))
+    sizes = np.abs(residuals)
+    ordered = np.sort(sizes)  # of so few, many times as fast as np.median
+    median = (ordered[(len(sizes) - 1) // 2] + ordered[len(sizes) // 2]) / 2
+    width = np.where(residuals > 0, *widths) * max(1.4826 * float(median), LEAST_SIGMA)
+    weights: Array = np.minimum(1.0, width / np.maximum(sizes, 1e-300))
     return weights

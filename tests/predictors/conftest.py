@@ -10,6 +10,7 @@ import pytest
 
 from deploy.architecture import Architecture, Attention, FeedForward, Operator
 from deploy.workload import Workload
+from predictors import regression
 
 
 @dataclass
@@ -76,6 +77,12 @@ def random_encoders(rng: np.random.Generator, n: int) -> list[Architecture]:
 @pytest.fixture(scope="session")
 def device() -> type[SyntheticDevice]:
     return SyntheticDevice
+
+
+@pytest.fixture
+def few_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means of fewer fits, which take most of the time, where what is tested holds for these too."""
+    monkeypatch.setattr(regression, "FITS", 8)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ SHARES = {16: 2.0, 64: 5.0, 128: 2.0, 384: 1.0}
 @pytest.fixture(scope="module")
 def predictor() -> LatencyPredictor:
     rng = np.random.default_rng(0)
-    encoders = [uniform(1 + i % 3, 128, 2, 128 * (1 + i % 4)) for i in range(24)]
+    encoders = [uniform(1 + i % 3, 128, 2, 128 * (1 + i % 4)) for i in range(12)]
     workloads = [Workload(int(rng.integers(1, 9)), int(rng.integers(8, 400))) for _ in encoders]
     ms = [
         0.1 + 1e-3 * w.tokens * len(a.operators) + 1e-6 * w.batch * w.length**2

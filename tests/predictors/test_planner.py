@@ -11,6 +11,7 @@ from predictors.planner import Planner
 from predictors.planning import DETERMINED
 
 WORKLOAD = Workload(1, 64)
+pytestmark = pytest.mark.usefixtures("few_fits")
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from predictors.regressors import (
     UtilisationRegressor,
 )
 
+pytestmark = pytest.mark.usefixtures("few_fits")
 MODELS = [PhysicsRegressor(), UtilisationRegressor(), ResidualRegressor(), StagedRegressor()]
 
 
@@ -98,8 +99,8 @@ def test_intervals_hold_what_they_say() -> None:
 
 def test_rows_that_err_to_both_sides_are_doubted_alike() -> None:
     rng = np.random.default_rng(0)
-    rows, asked = rows_of(60, 0), rows_of(50, 9)
-    off = np.where(rng.random(60) < 0.4, rng.choice([0.7, 0.8, 1.25, 1.4], 60), 1.0)
+    rows, asked = rows_of(80, 0), rows_of(50, 9)
+    off = np.where(rng.random(80) < 0.4, rng.choice([0.7, 0.8, 1.25, 1.4], 80), 1.0)
     ms = noisy(rows @ TRUTH, 0) * off
     found, alone = StagedRegressor().fit(rows, ms), PhysicsRegressor().fit(rows, ms)
     ours, theirs = (np.abs(m.predict(asked) / (asked @ TRUTH) - 1).mean() for m in (found, alone))

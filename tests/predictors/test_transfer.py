@@ -12,6 +12,7 @@ from predictors.predictor import LatencyPredictor
 from predictors.transfer import Speed
 
 WORKLOAD = Workload(1, 64)
+pytestmark = pytest.mark.usefixtures("few_fits")
 
 
 def scaled(machine, compute: float, memory: float):
@@ -40,9 +41,10 @@ def error(predictor: LatencyPredictor, machine, pool) -> float:
 
 def test_five_encoders_do_beside_a_known_target_that_is_alike(device, encoders) -> None:
     pool, alone, shrunk = encoders(0, 120), [], []
+    other = fitted(device(50), pool, 16, 0)
     for seed in range(8):
         machine = device(seed)
-        known = [fitted(device(seed + 50), pool, 16, 0), fitted(machine, pool, 16, 0)]
+        known = [other, fitted(machine, pool, 16, 0)]
         new = scaled(machine, 2.0, 1.5)
         alone.append(error(fitted(new, pool, 5, seed), new, pool))
         shrunk.append(error(fitted(new, pool, 5, seed, known=known), new, pool))
@@ -57,7 +59,7 @@ def test_tiers_say_what_a_prediction_rests_on(device, encoders) -> None:
     assert fitted(machine, pool, 6, 0).tier == 2  # on its own, however few
     assert fitted(machine, pool, 6, 0, known=[known]).tier == 1
     assert fitted(machine, pool, 16, 0, known=[known]).tier == 2
-    assert fitted(machine, pool, 40, 0, known=[known]).tier == 3
+    assert fitted(machine, pool, 80, 0, known=[known]).tier == 3
     estimate = known.estimate(Speed(20, 10), Speed(40, 10))
     assert estimate.tier == 0
     assert LatencyPredictor.from_json(estimate.to_json()).tier == 0
