@@ -136,7 +136,7 @@ def test_the_natural_gradient_finds_what_no_sum_proposes(table: CostTable) -> No
         return float(cut.sum() + 4 * cut[:-1] @ cut[1:])
 
     found = {0: 0.0, 24: 0.0}
-    for evaluations, seed in product(found, range(12)):
+    for evaluations, seed in product(found, range(6)):
         judge = Judge(ERRORS, joint, evaluations=evaluations, seed=seed)
         [choice] = judge.decode([half(table)])
         assert choice is not None

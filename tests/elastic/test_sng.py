@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elastic.search.strategies.sng import AdaptiveTheta, Theta, utilities
@@ -9,7 +9,8 @@ SIZES = [4] + [12] * 12  # YOCO-BERT's
 
 
 def drawn(theta: Theta, rng: np.random.Generator):
-    return tuple(int(rng.choice(len(row), p=row)) for row in theta.rows)
+    # As rng.choice, which checks for longer than it draws.
+    return tuple(int(np.searchsorted(row.cumsum(), rng.random() * row.sum())) for row in theta.rows)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,7 @@ def test_the_best_gain_the_worst_lose_and_equals_share(losses, wanted) -> None:
     assert utilities(np.array(losses, float)) == pytest.approx(wanted)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 99), st.sampled_from([Theta, AdaptiveTheta]))
 def test_probabilities_stay_probabilities_and_no_level_is_lost(seed, kind) -> None:
     rng, theta = np.random.default_rng(seed), kind([1, 2, 3, 7])

@@ -27,22 +27,24 @@ def test_chances_add_up_to_the_count_and_keep_the_order_of_the_shares(drawn) -> 
         np.testing.assert_allclose(np.ptp(chances[below] / shares[below]), 0, atol=1e-6 * count)
 
 
-def test_few_texts_tell_the_mean_of_all(make_encoder, make_batches) -> None:
-    dense, batches = _unsure(make_encoder(), make_batches(8, 8))
-    each = _apart(dense, batches)
-    found = {
-        count: [_mean(dense, batches, each, seed, count) for seed in range(400)]
-        for count in (8, 64)
-    }
+@pytest.fixture(scope="module")
+def drawn(make_encoder, make_batches) -> tuple[np.ndarray, list[Texts]]:
+    """What 64 texts are apart, and these in the orders of many seeds."""
+    dense, batches = _unsure(make_encoder(), make_batches(2, 32))
+    return _apart(dense, batches), [Texts(dense, batches, seed=seed) for seed in range(400)]
+
+
+def test_few_texts_tell_the_mean_of_all(drawn) -> None:
+    each, orders = drawn
+    found = {count: [_mean(texts, each, count) for texts in orders] for count in (8, 64)}
     assert np.mean(found[8]) == pytest.approx(each.mean(), rel=0.05)
     assert np.ptp(found[64]) < 1e-12
 
 
-def test_texts_that_the_dense_encoder_is_unsure_of_tell_more(make_encoder, make_batches) -> None:
-    dense, batches = _unsure(make_encoder(), make_batches(8, 8))
-    each, rng = _apart(dense, batches), np.random.default_rng(0)
-    found = [_mean(dense, batches, each, seed, 16) for seed in range(200)]
-    plain = [rng.permutation(each)[:16].mean() for _ in range(200)]
+def test_texts_that_the_dense_encoder_is_unsure_of_tell_more(drawn) -> None:
+    (each, orders), rng = drawn, np.random.default_rng(0)
+    found = [_mean(texts, each, 16) for texts in orders]
+    plain = [rng.permutation(each)[:16].mean() for _ in orders]
     assert np.std(found) < 0.7 * np.std(plain)
 
 
@@ -80,7 +82,6 @@ def _apart(dense, batches) -> np.ndarray:
     return torch.cat(found).numpy()
 
 
-def _mean(dense, batches, each, seed: int, count: int) -> float:
-    texts = Texts(dense, batches, seed=seed)
+def _mean(texts: Texts, each: np.ndarray, count: int) -> float:
     first = each[np.argsort(np.concatenate(texts.places))][:count]
     return float(first @ texts.weights(count))
