@@ -94,7 +94,7 @@ def test_every_output_is_called_as_in_transformers(
     name: str,
     shape: tuple[int, ...],
 ) -> None:
-    encoder = Encoder(replace(small, head=output, labels=labels)).eval()
+    encoder = Encoder(replace(small, operators=(), head=output, labels=labels)).eval()
     model = ArtifactModel.from_pretrained(make(encoder).directory)
     found = model(torch.tensor([[2, 5, 6, 3]]))
     assert isinstance(found, kind)

@@ -36,19 +36,24 @@ def load(path: Path) -> Encoder:
     return torch.export.load(path).module()
 
 
-def test_answers_come_in_order_and_what_is_there_stays(tmp_path: Path) -> None:
+def test_answers_come_in_order_and_workers_and_what_is_there_stay(tmp_path: Path) -> None:
     requests = [
         ExportRequest(TINY, "torch", "fp32", tmp_path / "a"),
         ExportRequest(OTHER, "torch", "fp32", tmp_path / "b"),
         ExportRequest(TINY, "torch", "bf16", tmp_path / "a"),
     ]
     seen: list[tuple[int, int]] = []
-    exported = export_many(requests, progress=lambda done, total: seen.append((done, total)))
+    with ExportPool() as pool:
+        exported = pool.export(requests, lambda done, total: seen.append((done, total)))
+        before = [e.path.stat().st_mtime_ns for e in exported]
+        workers = {process.pid for process in multiprocessing.active_children()}
+        assert pool.export(requests) == exported
+        assert {process.pid for process in multiprocessing.active_children()} == workers != set()
+    assert multiprocessing.active_children() == []
     names = [str(e.path.relative_to(tmp_path)) for e in exported]
     assert names == ["a/torch/model.pt2", "b/torch/model.pt2", "a/torch/model_bf16.pt2"]
     assert all(file.is_file() for e in exported for file in e.files)
     assert sorted(seen) in ([(1, 3), (3, 3)], [(2, 3), (3, 3)])
-    before = [e.path.stat().st_mtime_ns for e in exported]
     assert export_many(requests, workers=1) == exported
     assert [e.path.stat().st_mtime_ns for e in exported] == before
 
@@ -79,20 +84,6 @@ def test_int8_gets_random_calibration(tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     [exported] = export_many([ExportRequest(TINY, "openvino", "int8", tmp_path)])
     assert exported.path.name == "openvino_model_int8.xml"
-
-
-def test_workers_stay_for_the_next_exports_and_end_with_the_pool(tmp_path: Path) -> None:
-    with ExportPool() as pool:
-        seen = []
-        for number in ("1", "2"):
-            requests = [
-                ExportRequest(source, "torch", "fp32", tmp_path / number / source.digest)
-                for source in (TINY, OTHER)
-            ]
-            pool.export(requests)
-            seen.append({process.pid for process in multiprocessing.active_children()})
-        assert seen[0] == seen[1] != set()
-    assert multiprocessing.active_children() == []
 
 
 def test_nothing_to_do() -> None:
@@ -135,15 +126,15 @@ def test_failure_and_interrupt_end_the_workers(
 _PARENT = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
-from deploy.architecture import uniform
+from deploy.architecture import Architecture
 from deploy.export_pool import ExportPool, ExportRequest
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     with ExportPool() as pool:
         pool.export([
-            ExportRequest(uniform(1, 8, 2, width, vocabulary=20), "torch", "fp32", place / str(width))
-            for width in (8, 16)
+            ExportRequest(Architecture(20, hidden, ()), "torch", "fp32", place / str(hidden))
+            for hidden in (8, 16)
         ])
         print(*(process.pid for process in multiprocessing.active_children()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from deploy.architecture import OUTPUTS, Architecture, Attention, FeedForward
+from deploy.architecture import OUTPUTS, Architecture, Attention
 from deploy.artifact import write_artifact
 from deploy.costs import costs, macs, parameters
 from deploy.encoder import Encoder
@@ -33,7 +33,7 @@ NAMES = ("input_ids", "attention_mask", "token_type_ids")
 
 def make(output: str) -> Encoder:
     names = LABELS[output]
-    chain = (Attention(2, 8), FeedForward(20))
+    chain = (Attention(2, 8),)  # so that every text has outputs of its own
     torch.manual_seed(0)
     encoder = Encoder(
         Architecture(30, 16, chain, positions=16, labels=len(names), head=output), names
@@ -152,12 +152,11 @@ def check_masked_language_model(answer: Any, found: Any, inputs: Any) -> None:
     assert all(known)
 
 
-@pytest.mark.parametrize("output", ["token-classification", "masked-language-model"])
 @pytest.mark.parametrize("runtime", ["openvino", "torch"])
-def test_other_runtimes_give_every_token_its_outputs(
-    runtime: str, output: str, tmp_path: Path
-) -> None:
-    encoder = make(output)
+def test_other_runtimes_give_every_token_its_outputs(runtime: str, tmp_path: Path) -> None:
+    encoder = make(
+        "masked-language-model"
+    )  # whose head has what the others per token have, and more
     exported = export_variant(encoder, runtime, "fp32", tmp_path)
     target = Target("local", runtime, "fp32", 1)
     check_parity(encoder, open_device("local"), target, exported).require()

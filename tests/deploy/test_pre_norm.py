@@ -45,6 +45,12 @@ def encoder() -> Encoder:
     return made.eval()
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of the runtimes start from one graph."""
+    return tmp_path_factory.mktemp("exports")
+
+
 def batches() -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
     mask = (np.arange(12) < rng.integers(3, 13, 16)[:, None]).astype(np.int64)
@@ -70,8 +76,8 @@ def test_its_description_and_weights_come_back(encoder: Encoder, tmp_path: Path)
 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
-def test_exported_it_answers_alike(encoder: Encoder, runtime: str, tmp_path: Path) -> None:
-    exported = export_variant(encoder, runtime, "fp32", tmp_path)
+def test_exported_it_answers_alike(encoder: Encoder, runtime: str, root: Path) -> None:
+    exported = export_variant(encoder, runtime, "fp32", root)
     target = Target("local", runtime, "fp32", 1)
     check_parity(encoder, open_device("local"), target, exported).require()
 
