@@ -23,7 +23,7 @@ from profiler.job import Job
 from profiler.store import Store
 from tests.cluster import SEEDS
 
-VISITS = 9
+VISITS = 5
 
 
 @pytest.fixture(scope="module")
