@@ -6,16 +6,17 @@ import os
 import signal
 from pathlib import Path
 
+import onnx
+import onnx.parser
 import pytest
-import torch
 
 from deploy.architecture import uniform
-from deploy.encoder import Encoder
-from deploy.exporters import export_variant
+from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
 from devices import fleet
 from devices.device import open_device
 from devices.errors import DeviceError, UnknownName, Unreachable
+from devices.files import write_json
 from devices.fleet import FleetDevice
 from devices.target import Target
 from profiler.campaign import run_campaign
@@ -26,17 +27,27 @@ from tests.cluster import SEEDS
 VISITS = 5
 
 
+SHAPE = uniform(1, 16, 2, 32, vocabulary=20, positions=16, labels=2)
+GRAPH = """
+    <ir_version: 8, opset_import: ["": 17]>
+    graph (int64[batch, sequence] input_ids) => (float[batch, sequence] logits) {
+        logits = Cast<to = 1>(input_ids)
+    }
+"""
+
+
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoder, Path]:
-    torch.manual_seed(0)
-    encoder = Encoder(uniform(1, 16, 2, 32, vocabulary=20, positions=16, labels=2)).eval()
-    return encoder, export_variant(encoder, "fake", "fp32", tmp_path_factory.mktemp("x")).path
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a fake device's clock goes by, with a graph that is quickly made."""
+    path = tmp_path_factory.mktemp("x") / "model.onnx"
+    onnx.save(onnx.parser.parse_model(GRAPH), path)
+    write_json(path.with_suffix(".costs.json"), cost_list(SHAPE, "fp32"))
+    return path
 
 
-def jobs(exported: tuple[Encoder, Path], *devices: str) -> list[Job]:
-    encoder, path = exported
+def jobs(exported: Path, *devices: str) -> list[Job]:
     return [
-        Job(Target.parse(f"{device}/fake/fp32@1"), encoder.architecture, Workload(1, 8), path)
+        Job(Target.parse(f"{device}/fake/fp32@1"), SHAPE, Workload(1, 8), exported)
         for device in devices
     ]
 
@@ -50,7 +61,7 @@ def test_a_worker_offers_the_device_that_it_was_told_to(scheduler: str) -> None:
 
 def test_a_campaign_there_is_as_here(
     scheduler: str,  # noqa: ARG001
-    exported: tuple[Encoder, Path],
+    exported: Path,
     tmp_path: Path,
 ) -> None:
     with Store(tmp_path / "store.sqlite") as store:
@@ -63,7 +74,7 @@ def test_a_campaign_there_is_as_here(
 
 def test_a_worker_that_dies_is_waited_for(
     scheduler: str,
-    exported: tuple[Encoder, Path],
+    exported: Path,
     tmp_path: Path,
 ) -> None:
     deaths = [2]
