@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import csv
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from cutonce.candidates import candidates
+from cutonce.footprints import MB, to_weigh
 from cutonce.profiles import Profile, profile_path
 from deploy.architecture import Architecture, uniform
+from deploy.costs import parameters
+from deploy.encoder import Encoder
+from deploy.export_pool import ExportPool
+from deploy.exporters import to_fake, to_onnx
 from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
 from devices.device import open_device
@@ -20,11 +26,35 @@ from devices.runtimes.fake_runtime import Physics, fake_milliseconds
 from devices.target import Target
 from predictors.planning import plan
 from predictors.predictor import LatencyPredictor
+from predictors.quantity import FILE_SIZE
 from profiler.store import open_store
 
 WORDS = {"fruit": ["apple", "pear", "plum", "grape"], "tool": ["hammer", "saw", "drill", "chisel"]}
 SMALL = uniform(1, 64, 2, 128)  # that fake devices are profiled around
 FILLER = ["the", "a", "red", "old", "good", "new", "big", "is", "was", "near"]
+GRAPH_BYTES = 8000  # of an exported file beside its weights, about
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _exports_are_made_here_and_once(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
+    """Every command exports in this process, where torch is loaded and warm already, and a graph that it
+    traced before is copied: tracing takes seconds. What processes of their own do is tested with the
+    pool itself."""
+    kept, trace = tmp_path_factory.mktemp("graphs"), to_onnx.trace
+
+    def trace_once(module: Encoder, encoder: Encoder, path: Path) -> None:
+        known = kept / f"{encoder.digest}.onnx"
+        if not known.exists():
+            trace(module, encoder, known)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(known, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(to_onnx, "trace", trace_once)
+        patch.setattr(ExportPool.__init__, "__defaults__", (1,))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +116,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def put_profile() -> Callable[..., Path]:
-    """``put_profile(store, target, encoders=12, around=SMALL)``: the file of a profile of a fake device
-    around a model, 32 tokens, that lies beside the store; what its encoders take is computed, so that
-    nothing is exported."""
+    """``put_profile(store, target, encoders=12, around=SMALL, sizes=False)``: the file of a profile of a
+    fake device around a model, 32 tokens, that lies beside the store, with the sizes of files if asked
+    for; what its encoders take is computed, so that nothing is exported."""
 
-    def put(path: Path, text: str, encoders: int = 12, around: Architecture = SMALL) -> Path:
+    def put(
+        path: Path,
+        text: str,
+        encoders: int = 12,
+        around: Architecture = SMALL,
+        *,
+        sizes: bool = False,
+    ) -> Path:
         target, workload = Target.parse(text), Workload(1, 32)
         physics = Physics.of(int(target.device.partition(":")[2]))
         pool = [a for a, _ in candidates(around, [workload], 0)]
@@ -100,10 +137,32 @@ def put_profile() -> Callable[..., Path]:
             for a in chosen
         ]
         predictor = LatencyPredictor(target.precision).fit(chosen, [workload] * encoders, ms)
+        others = {}
+        if sizes:
+            heavy = [a for a, _ in to_weigh([(a, workload) for a in chosen])]
+            mb = [(4 * parameters(a) + GRAPH_BYTES) / MB for a in heavy]
+            law = LatencyPredictor(target.precision, quantity=FILE_SIZE)
+            others[FILE_SIZE.name] = law.fit(heavy, [workload] * len(heavy), mb)
         fingerprint = open_device(target.device).fingerprint()
         with open_store(path) as store:
             place = profile_path(store, target, fingerprint)
-        write_json(place, Profile(target, fingerprint, predictor, ()).to_json())
+        made = Profile(target, fingerprint, predictor, (), others=others)
+        write_json(place, made.to_json())
         return place
 
     return put
+
+
+@pytest.fixture(scope="session")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A graph that takes what every encoder takes."""
+    return to_onnx.export_graph(Encoder(uniform(1, 8, 1, 8)), tmp_path_factory.mktemp("answers"))
+
+
+@pytest.fixture
+def pool(answers: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportPool]:
+    """Exports every encoder with that graph, since the fake device's clock goes by the list of costs
+    alone: tracing takes seconds for each."""
+    monkeypatch.setattr(to_fake, "export_graph", lambda *_: answers)
+    with ExportPool(workers=1) as pool:
+        yield pool

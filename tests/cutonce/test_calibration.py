@@ -32,11 +32,12 @@ def cut(model: Path, texts: Sequence[str], data: Path, store: Path) -> dict[str,
         csv.writer(file).writerows([("text", "label"), *((text, "fruit") for text in texts)])
     return cutonce.search(
         model, budgets=[f"{TARGET}=0.75x"], data=few, evaluation=data, text="text", label="label",
-        max_length=32, length=32, post_training=True, store=store, out=store.with_name("run"),
+        max_length=32, length=32, post_training=True, rounds=1, visits=9, store=store,
+        out=store.with_name("run"),
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("texts", [["the red plum", "an old saw"], ["", "a"], ["", " "]])
+@pytest.mark.parametrize("texts", [["the red plum", "an old saw"], ["", " "]])
 def test_next_to_nothing_is_enough_for_a_finite_network(
     texts: list[str], model: Path, data: Path, store: Path
 ) -> None:

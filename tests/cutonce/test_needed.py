@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from cutonce.needed import covers
+import pytest
+
+from cutonce import needed
+from cutonce.needed import covers, needed_predictors
 from cutonce.profiles import load_profile, stored_profile
 from deploy.architecture import uniform
+from deploy.export_pool import ExportPool
 from deploy.workload import Workload
 from devices.target import Target
+from elastic.search.budget import Budget
 from predictors.predictor import SCHEMA as PREDICTOR
 from profiler.store import open_store
 
@@ -39,3 +46,23 @@ def test_a_profile_with_an_older_predictor_is_made_anew(
         kept["predictor"]["schema"] = kept["schema"] = PREDICTOR - 1
         file.write_text(json.dumps(kept))
         assert stored_profile(store, Target.parse(target)) is None
+
+
+def test_what_budgets_need_is_profiled_once(
+    tmp_path: Path, pool: ExportPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dense, workload = uniform(2, 32, 4, 128), Workload(1, 32)
+    budget = Budget.parse("fake:3/fake/fp32@1=0.75x,1MB")
+    with open_store(tmp_path / "s.sqlite") as store:
+        setting: Any = SimpleNamespace(
+            model=SimpleNamespace(encoder=SimpleNamespace(architecture=dense)),
+            budgets=[budget], workload=workload, store=store, pool=pool, visits=2, seed=0,
+        )  # fmt: skip
+        made = needed_predictors(setting)
+        assert {bound for _, bound in made} == {"intrinsic", "file"}
+        assert covers(made[budget.target, "intrinsic"], dense, workload)
+        monkeypatch.setattr(needed, "make_profiles", None)
+        again = needed_predictors(setting)
+    assert {key: each.to_json() for key, each in again.items()} == {
+        key: each.to_json() for key, each in made.items()
+    }

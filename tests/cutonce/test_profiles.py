@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,8 @@ from cutonce.commands.profile import show
 from cutonce.profiles import Profile, known_predictors, profile_path
 from cutonce.profiling import make_profiles
 from deploy.architecture import Architecture, uniform
-from deploy.encoder import Encoder
 from deploy.export_pool import ExportPool
-from deploy.exporters import to_fake
 from deploy.exporters.to_fake import cost_list
-from deploy.exporters.to_onnx import export_graph
 from deploy.workload import Workload
 from devices.errors import UsageError
 from devices.runtimes.fake_runtime import Physics, fake_milliseconds
@@ -25,21 +22,6 @@ from devices.target import Target
 from predictors import planner
 from predictors.operators import Stack, plan_stacks
 from profiler.store import open_store
-
-
-@pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A graph that takes what every encoder takes."""
-    return export_graph(Encoder(uniform(1, 8, 1, 8)), tmp_path_factory.mktemp("answers"))
-
-
-@pytest.fixture
-def pool(answers: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExportPool]:
-    """Exports every encoder with that graph, since the fake device's clock goes by the list of costs
-    alone: tracing takes seconds for each."""
-    monkeypatch.setattr(to_fake, "export_graph", lambda *_: answers)
-    with ExportPool(workers=1) as pool:
-        yield pool
 
 
 def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path, pool: ExportPool) -> None:
@@ -51,7 +33,7 @@ def test_tile_sizes_and_operators_are_found_and_kept(tmp_path: Path, pool: Expor
             around=dense,
             workloads=[Workload(1, 64)],
             configurations=6,
-            visits=15,
+            visits=5,
             store=store,
             pool=pool,
             seed=0,

@@ -24,12 +24,21 @@ from devices.target import Target
 from elastic.space import size_of
 from profiler.store import Store
 
-TARGET = "fake:3/fake/fp32"
+TARGET, OTHER = "fake:3/fake/fp32", "fake:4/fake/fp32"
+VISITS = 9  # enough to be trusted, of exact time
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("search")
+def place(
+    model: Path, put_profile: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """With a store that has profiles around the model, of two targets."""
+    from elastic.families import load
+
+    place, around = tmp_path_factory.mktemp("search"), load(model).encoder.architecture
+    put_profile(place / "store.sqlite", TARGET, encoders=14, around=around, sizes=True)
+    put_profile(place / "store.sqlite", OTHER, encoders=14, around=around)
+    return place
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +51,7 @@ def asked(model: Path, data: Path, place: Path) -> dict[str, Any]:
         "max_length": 32,
         "length": 32,
         "epochs": 0.5,
+        "visits": VISITS,
         "store": place / "store.sqlite",
     }
 
@@ -56,7 +66,9 @@ def found(asked: dict[str, Any], place: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def artifact(found: dict[str, Any], place: Path) -> Path:
     entry = found["budgets"][1]
-    result = cutonce.export(place / "run" / entry["subnet"], store=place / "store.sqlite")
+    result = cutonce.export(
+        place / "run" / entry["subnet"], store=place / "store.sqlite", visits=VISITS
+    )
     return Path(result["artifact"])
 
 
@@ -71,21 +83,11 @@ def test_budgets_are_met_by_what_was_measured(found: dict[str, Any]) -> None:
     assert generous["chain"] == found["dense"]["chain"]
 
 
-@pytest.fixture(scope="module")
-def other(model: Path, place: Path, put_profile: Callable[..., Path]) -> str:
-    """Another target, which has a profile."""
-    from elastic.families import load
-
-    around = load(model).encoder.architecture
-    put_profile(place / "store.sqlite", "fake:4/fake/fp32", encoders=14, around=around)
-    return "fake:4/fake/fp32"
-
-
 def test_further_limits_hold_for_the_same_network(
-    found: dict[str, Any], asked: dict[str, Any], place: Path, other: str
+    found: dict[str, Any], asked: dict[str, Any], place: Path
 ) -> None:
     megabytes = 0.9 * found["budgets"][0]["dense_size_bytes"] / 1e6
-    budget = f"{TARGET}=0.75x,{megabytes:.3f}MB,{other}=0.6x"
+    budget = f"{TARGET}=0.75x,{megabytes:.3f}MB,{OTHER}=0.6x"
     result = cutonce.search(**asked, budgets=[budget], post_training=True, out=place / "further")
     [entry] = result["budgets"]
     assert entry["status"] == "met"
@@ -97,21 +99,22 @@ def test_further_limits_hold_for_the_same_network(
 
 
 def test_an_artifact_is_held_to_every_limit_on_its_target(
-    found: dict[str, Any], asked: dict[str, Any], place: Path, other: str
+    found: dict[str, Any], asked: dict[str, Any], place: Path
 ) -> None:
     megabytes = 0.9 * found["budgets"][0]["dense_size_bytes"] / 1e6
-    budgets = [f"{TARGET}=0.75x,{megabytes:.3f}MB,{other}=0.6x"]
+    budgets = [f"{TARGET}=0.75x,{megabytes:.3f}MB,{OTHER}=0.6x"]
     result = cutonce.search(**asked, budgets=budgets, post_training=True, out=place / "further")
-    subnet, store = place / "further" / result["budgets"][0]["subnet"], place / "store.sqlite"
-    made = cutonce.export(subnet, store=store)
-    beside = cutonce.export(subnet, target=other, store=store)
+    subnet = place / "further" / result["budgets"][0]["subnet"]
+    measured: dict[str, Any] = {"store": place / "store.sqlite", "visits": VISITS}
+    made = cutonce.export(subnet, **measured)
+    beside = cutonce.export(subnet, target=OTHER, **measured)
     for report, bounds in ((made, ["intrinsic", "file"]), (beside, ["intrinsic"])):
         limits = report["latency"]["limits"]
         assert [some["bound"] for some in limits] == bounds
         assert all(some["measured"] <= some["limit"] for some in limits)
-    assert cutonce.verify([made["artifact"], beside["artifact"]], store=store)["holds"]
+    assert cutonce.verify([made["artifact"], beside["artifact"]], **measured)["holds"]
     _promise(Path(made["artifact"]), 0.9 * made["latency"]["limits"][1]["measured"], bound="file")
-    [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
+    [row] = cutonce.verify([made["artifact"]], **measured)["artifacts"]
     assert not row["budget_met"]
     assert "MB" in row["faults"][0]
     assert len(row["faults"]) == 1
@@ -234,35 +237,44 @@ def test_unreachable_budget_says_the_fastest_reachable(
         cutonce.search(**asked, budgets=[f"{TARGET}=0.001ms"], out=place / "impossible")
 
 
-def test_verify_holds_and_names_what_was_changed(artifact: Path, place: Path) -> None:
-    words = ["verify", str(artifact), "--store", str(place / "store.sqlite"), "--json"]
-    assert main(words) == 0
-    tampered = artifact / "reports" / "metrics.json"
-    kept = tampered.read_text()
-    tampered.write_text(kept.replace("0.", "1.", 1))
+@pytest.fixture
+def forged(artifact: Path, tmp_path: Path) -> Path:
+    """A copy, to be changed."""
+    return Path(shutil.copytree(artifact, tmp_path / "forged"))
+
+
+def verified(artifact: Path, place: Path, **more: Any) -> dict[str, Any]:
+    result = cutonce.verify([artifact], store=place / "store.sqlite", visits=VISITS, **more)
+    [row] = result["artifacts"]
+    return row
+
+
+def test_verify_holds_and_names_what_was_changed(artifact: Path, forged: Path, place: Path) -> None:
+    words = ["--store", str(place / "store.sqlite"), "--visits", str(VISITS), "--json"]
+    assert main(["verify", str(artifact), *words]) == 0
+    tampered = forged / "reports" / "metrics.json"
+    tampered.write_text(tampered.read_text().replace("0.", "1.", 1))
     with pytest.raises(ArtifactChanged, match="metrics"):
-        cutonce.verify([artifact], store=place / "store.sqlite")
-    assert main(words) == 3
-    tampered.write_text(kept)
+        verified(forged, place)
+    assert main(["verify", str(forged), *words]) == 3
 
 
 def test_verify_misses_a_tighter_budget(
-    artifact: Path, place: Path, capsys: pytest.CaptureFixture[str]
+    forged: Path, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _promise(artifact, 1e-4)
-    words = ["verify", str(artifact), "--store", str(place / "store.sqlite"), "--json"]
-    assert main(words) == 3
+    _promise(forged, 1e-4)
+    words = ["verify", str(forged), "--store", str(place / "store.sqlite"), "--visits", "2"]
+    assert main([*words, "--json"]) == 3
     [row] = json.loads(capsys.readouterr().out)["artifacts"]
     assert not row["budget_met"]
     assert "over the budget" in row["faults"][0]
 
 
-def test_an_artifact_of_one_limit_is_still_held_to_it(artifact: Path, place: Path) -> None:
-    report = artifact / "reports" / "latency.json"
-    content = json.loads(report.read_text())
+def test_an_artifact_of_one_limit_is_still_held_to_it(forged: Path, place: Path) -> None:
+    content = json.loads((forged / "reports" / "latency.json").read_text())
     [only] = content.pop("limits")
-    _rewrite(artifact, {**content, "limit": 1e-4, "bound": only["bound"], "fraction": None})
-    [row] = cutonce.verify([artifact], store=place / "store.sqlite")["artifacts"]
+    _rewrite(forged, {**content, "limit": 1e-4, "bound": only["bound"], "fraction": None})
+    row = verified(forged, place)
     assert not row["budget_met"]
     assert "over the budget" in row["faults"][0]
 
@@ -271,18 +283,17 @@ def test_a_fraction_is_judged_beside_the_dense_model_where_it_is(
     found: dict[str, Any], place: Path
 ) -> None:
     run, store = place / "run", place / "store.sqlite"
-    made = cutonce.export(
-        run / found["budgets"][0]["subnet"], store=store, out=run / "a" / "beside"
-    )
+    subnet, out = run / found["budgets"][1]["subnet"], run / "a" / "beside"
+    made = cutonce.export(subnet, store=store, visits=VISITS, out=out)
     assert made["latency"]["met"]
     fraction = made["latency"]["limits"][0]["limit"] / made["latency"]["dense"]["intrinsic"]
-    assert fraction == pytest.approx(0.75)
-    [row] = cutonce.verify([made["artifact"]], store=store)["artifacts"]
-    assert row["limits"][0]["limit"] == pytest.approx(0.75 * row["dense"]["intrinsic"])
+    assert fraction == pytest.approx(0.5)
+    row = verified(out, place)
+    assert row["limits"][0]["limit"] == pytest.approx(0.5 * row["dense"]["intrinsic"])
     assert row["dense"]["visits"] >= row["measured"]["visits"]
     alone = place / "elsewhere" / "artifacts" / "alone"
-    shutil.copytree(made["artifact"], alone)
-    [row] = cutonce.verify([alone], store=store)["artifacts"]
+    shutil.copytree(out, alone)
+    row = verified(alone, place)
     assert row["dense"] is None
     assert row["limits"] == [
         made["latency"]["limits"][0] | {k: row["limits"][0][k] for k in ("measured", "met")}
@@ -296,10 +307,8 @@ def test_verify_finds_data_that_moved_and_refuses_another(
     lines = data.read_text().splitlines(keepends=True)
     same.write_text("".join(lines))
     other.write_text("".join(lines[:-1]))
-    store = place / "store.sqlite"
-    [row] = cutonce.verify([artifact], data=same, store=store)["artifacts"]
-    assert row["metrics"]["accuracy"] > 0
-    [row] = cutonce.verify([artifact], data=other, store=store)["artifacts"]
+    assert verified(artifact, place, data=same)["metrics"]["accuracy"] > 0
+    row = verified(artifact, place, data=other)
     assert row["metrics"] is None
     assert "does not hold what the metric was taken on" in row["note"]
 
@@ -307,7 +316,9 @@ def test_verify_finds_data_that_moved_and_refuses_another(
 def test_export_of_any_model_with_a_task_of_its_own(
     model: Path, data: Path, place: Path, tmp_path: Path
 ) -> None:
-    asked: dict[str, Any] = {"target": TARGET, "length": 32, "store": place / "store.sqlite"}
+    asked: dict[str, Any] = {
+        "target": TARGET, "length": 32, "visits": VISITS, "store": place / "store.sqlite",
+    }  # fmt: skip
     plain = cutonce.export(model, **asked, out=tmp_path / "plain")
     assert plain["metrics"] is None
     task = {"data": data, "text": "text", "label": "label", "max_length": 32}
@@ -359,7 +370,7 @@ def test_report_of_a_real_run(found: dict[str, Any], artifact: Path, place: Path
     assert breakable(found["budgets"][0]["budget"]) in page
 
 
-def test_predict_from_the_profile_that_the_search_left(
+def test_predict_from_the_profile_that_the_search_used(
     found: dict[str, Any], model: Path, place: Path
 ) -> None:
     assert found

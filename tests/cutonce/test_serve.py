@@ -26,8 +26,7 @@ pytest.importorskip("uvicorn")
 def artifact(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("artifacts")
     made = cutonce.export(
-        model, target="local/onnxruntime/fp32@1", length=16, visits=2,
-        store=place / "store.sqlite", out=place / "small",
+        model, target="local/onnxruntime/fp32@1", length=16, unproved=True, out=place / "small",
     )  # fmt: skip
     return Path(made["artifact"])
 
@@ -38,7 +37,10 @@ def address(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     out = tmp_path_factory.mktemp("server") / "server.json"
     command = [sys.executable, "-m", "cutonce.cli", "serve", str(artifact), "--port", "0"]
     command += ["--out", str(out)]
+    # A shell that starts the tests in the background has interrupts ignored, and children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        signal.signal(signal.SIGINT, before)
         assert server.stderr is not None
         line = next(line for line in server.stderr if line.startswith("http"))
         said = json.loads(out.read_text())

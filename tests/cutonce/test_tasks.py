@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cutonce
+from elastic.families import load
 
 TARGET = "fake:3/fake/fp32"
 WORDS = ["the", "a", "red", "old", "good", "new", "big", "is", "was", "near"]
@@ -43,30 +45,37 @@ def counted() -> list[dict[str, Any]]:
     [("token-classification", tagged, "entity_f1"), ("regression", counted, "spearman")],
 )
 def test_another_task_goes_all_the_way(
-    task: str, rows: Any, headline: str, tokenizer: Path, tmp_path: Path
+    task: str,
+    rows: Any,
+    headline: str,
+    tokenizer: Path,
+    put_profile: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text("\n".join(map(json.dumps, rows())))
     described = {"data": data, "text": "text", "label": "label", "max_length": 32}
     dense = tmp_path / "dense"
     trained = cutonce.train(
-        "L2-H32-A4-F64", task=task, tokenizer=tokenizer, **described, out=dense, epochs=8.0,
+        "L1-H32-A4-F64", task=task, tokenizer=tokenizer, **described, out=dense, epochs=8.0,
         learning_rate=3e-3, batch_size=16,
     )  # fmt: skip
     assert next(iter(trained["metrics"]["report"])) == headline
     assert trained["metrics"]["report"][headline] > 0.6
+    measured: dict[str, Any] = {"store": tmp_path / "s.sqlite", "visits": 9}
+    put_profile(measured["store"], TARGET, around=load(dense).encoder.architecture)
     found = cutonce.search(
-        dense, budgets=[f"{TARGET}=0.7x"], **described, length=32, epochs=0.5,
-        store=tmp_path / "s.sqlite", out=tmp_path / "run",
+        dense, budgets=[f"{TARGET}=0.7x"], **described, length=32, epochs=0.5, **measured,
+        out=tmp_path / "run",
     )  # fmt: skip
     assert found["task"]["kind"] == task
     [entry] = found["budgets"]
     assert {headline, "agreement"} <= {*entry["metrics"]["report"]}
-    exported = cutonce.export(tmp_path / "run" / entry["subnet"], store=tmp_path / "s.sqlite")
+    exported = cutonce.export(tmp_path / "run" / entry["subnet"], **measured)
     assert exported["metrics"][headline] == pytest.approx(
         entry["metrics"]["report"][headline], abs=0.01
     )
-    checked = cutonce.verify([exported["artifact"]], store=tmp_path / "s.sqlite")
+    checked = cutonce.verify([exported["artifact"]], **measured)
     assert checked["artifacts"][0]["metrics"] == exported["metrics"]
     page = cutonce.report(tmp_path / "run")
     assert headline.replace("_", " ") in Path(page["page"]).read_text()

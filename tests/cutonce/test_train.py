@@ -59,7 +59,7 @@ def test_a_search_chooses_among_what_was_trained_and_trains_nothing(
     put_profile(tmp_path / "s.sqlite", TARGET, around=encoder.architecture)
     found = cutonce.search(
         trained["model"], budgets=[f"{TARGET}=0.6x"], **described, length=32, post_training=True,
-        store=tmp_path / "s.sqlite", out=tmp_path / "run",
+        rounds=1, visits=9, store=tmp_path / "s.sqlite", out=tmp_path / "run",
     )  # fmt: skip
     [entry] = found["budgets"]
     assert entry["status"] == "met"

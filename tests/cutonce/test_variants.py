@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,7 @@ def test_what_fails_the_gate_is_out_and_keeps_its_numbers(
 ) -> None:
     contest.export(tmp_path, (), silent)
     torch.manual_seed(1)
-    wrong = Encoder(loaded.encoder.architecture).eval()
+    wrong = Encoder(replace(loaded.encoder.architecture, operators=())).eval()
     other = export_variant(wrong, "fake", "int8", tmp_path / "wrong")
     shutil.copy(other.path, contest.subjects[INT8].exported.path)
     contest.prove(None, 0.0, silent)
