@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 IDENTIFIER = b"ORTM"
+ALIGNED = 16  # bytes; the most that anything in a graph needs
 
 
 def in_order(data: bytes) -> bytes:
@@ -29,6 +30,7 @@ def in_order(data: bytes) -> bytes:
     fields = graph - struct.unpack_from("<i", data, graph)[0]  # where the table's layout is told
     kept = data[min(graph, fields) :]
     builder = flatbuffers.Builder(len(data))
+    builder.minalign = ALIGNED  # of the file's length, so that what is kept stays aligned
     builder.head = len(builder.Bytes) - len(kept)
     builder.Bytes[builder.head :] = kept
     kernels = _kernels(builder, root.KernelTypeStrResolver())
