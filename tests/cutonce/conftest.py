@@ -35,17 +35,20 @@ FILLER = ["the", "a", "red", "old", "good", "new", "big", "is", "was", "near"]
 GRAPH_BYTES = 8000  # of an exported file beside its weights, about
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _exports_are_made_here_and_once(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _exports_are_made_here_and_once(graphs: Path) -> Iterator[None]:
     """Every command exports in this process, where torch is loaded and warm already, and a graph that it
     traced before is copied: tracing takes seconds. What processes of their own do is tested with the
     pool itself."""
-    kept, trace = tmp_path_factory.mktemp("graphs"), to_onnx.trace
+    trace = to_onnx.trace
 
     def trace_once(module: Encoder, encoder: Encoder, path: Path) -> None:
-        known = kept / f"{encoder.digest}.onnx"
+        known = graphs / f"{encoder.digest}.onnx"
         if not known.exists():
             trace(module, encoder, known)
         path.parent.mkdir(parents=True, exist_ok=True)

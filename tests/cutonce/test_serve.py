@@ -15,6 +15,7 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
+from cutonce.commands.serve import _listening
 from deploy.artifact import Artifact
 from devices.errors import UsageError
 
@@ -74,6 +75,14 @@ def test_a_client_of_other_hands_is_answered(address: str, artifact: Path) -> No
     assert np.allclose(answer, wanted, atol=1e-4)
     with pytest.raises(Exception, match="There is no model 'large'"):
         client.get_model_metadata("large")
+
+
+def test_no_answer_waits_for_an_acknowledgement() -> None:
+    with _listening("127.0.0.1", 0) as listener, socket.socket() as client:
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_port_that_is_taken(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
