@@ -15,7 +15,6 @@ from typing import Any
 from devices.fingerprint import Fingerprint, local_fingerprint
 from devices.packages import installed_version
 
-
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
