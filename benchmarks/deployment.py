@@ -47,8 +47,10 @@ from deploy.artifact import Artifact
 from deploy.calibration import random_batches
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
+from deploy.parity import ParityReport
 from deploy.workload import Workload
 from devices.device import open_device
+from devices.precision import PRECISIONS
 from devices.runtimes import RUNTIMES
 from devices.target import Target
 from elastic.families import load
@@ -99,24 +101,39 @@ def times(size: str, args: argparse.Namespace, store: Store, seed: int) -> dict[
     torch.manual_seed(seed)
     cut = Encoder(whole.architecture.with_operators(halves)).eval()
     found: dict[str, Any] = {}
-    for threads in args.threads:
-        for name, encoder in (("dense", whole), ("cut", cut)):
-            contest = Contest(encoder, targets_of(f"local/auto@{threads}"), WORKLOAD)
-            calibration = random_batches(encoder.architecture.vocabulary, WORKLOAD.length, 16)
-            contest.hold(
-                place / name, task=None, calibration=calibration, allowed_loss=0.0, store=store,
-                visits=9, seed=seed,
-            )  # fmt: skip
+    for name, encoder in (("dense", whole), ("cut", cut)):
+        contest = Contest(encoder, targets_of(f"local/auto@{max(args.threads)}"), WORKLOAD)
+        calibration = random_batches(encoder.architecture.vocabulary, WORKLOAD.length, 16)
+        contest.export(place / name, calibration, quiet)
+        contest.prove(None, 0.0, quiet)
+        for threads in args.threads:
             rivals = dict(rival_files(source, threads)) if name == "dense" else {}
-            found[f"{name}, {threads} threads"] = side_by_side(contest, rivals, store, seed, size)
+            found[f"{name}, {threads} threads"] = side_by_side(
+                contest, threads, rivals, store, seed, size
+            )
+        for target, reason in contest.out.items():
+            print(f"{size} {name}: {target} is out: {reason}", flush=True)
     return found
 
 
+def quiet(*_: Any) -> None:
+    """Progress that nobody follows."""
+
+
 def side_by_side(
-    contest: Contest, rivals: dict[str, tuple[Target, Path]], store: Store, seed: int, title: str
+    contest: Contest,
+    threads: int,
+    rivals: dict[str, tuple[Target, Path]],
+    store: Store,
+    seed: int,
+    title: str,
 ) -> dict[str, Any]:
-    """Every variant that is left, and the rivals, in one campaign."""
-    left = {str(target): contest.subjects[target] for target in contest.left}
+    """Every variant that is left, and the rivals, in one campaign. What computes in something else than
+    it was asked for is out."""
+    proved = {replace(target, threads=threads): target for target in contest.left}
+    left = {
+        str(own): replace(contest.subjects[target], target=own) for own, target in proved.items()
+    }
     # Not the same measurement as ours of that target, so not the same architecture.
     other = replace(contest.encoder.architecture, norm_eps=2e-12)
     for name, (target, path) in rivals.items():
@@ -125,29 +142,29 @@ def side_by_side(
         )
     outcomes = run_trials(
         [Trial(subject) for subject in left.values()], store=store, campaign=f"{title}, beside",
-        visits=9, seed=seed, progress=lambda *_: None,
+        visits=9, seed=seed, progress=quiet,
     )  # fmt: skip
-    ms = {
-        name: outcome.measurement.statistics.intrinsic
-        for name, outcome in zip(left, outcomes, strict=True)
-    }
+    ms = {}
+    for (name, subject), outcome in zip(left.items(), outcomes, strict=True):
+        used, asked = outcome.measurement.precision, PRECISIONS[subject.target.precision].computes
+        if name in rivals or used == asked:
+            ms[name] = outcome.measurement.statistics.intrinsic
+        else:
+            contest.out[proved[subject.target]] = f"it computes in {used} there."
+    errors = {str(own): error(contest.parity[target]) for own, target in proved.items()}
     for name, taken in sorted(ms.items(), key=lambda pair: pair[1]):
         print(
-            f"{title} {contest.encoder.architecture}: {name} {taken:.2f} ms{error(contest, name)}"
+            f"{title} {contest.encoder.architecture}: {name} {taken:.2f} ms{errors.get(name, '')}",
+            flush=True,
         )
-    for target, reason in contest.out.items():
-        print(f"{title}: {target} is out: {reason}")
     return {"ms": ms, "chosen": min((n for n in ms if n not in rivals), key=ms.__getitem__)}
 
 
-def error(contest: Contest, name: str) -> str:
+def error(report: ParityReport) -> str:
     """Of a variant: its largest error and the least share of same answers."""
-    for target, report in contest.parity.items():
-        if str(target) == name:
-            worst = max(case.max_error for case in report.cases) / report.scale
-            same = [case.agreement for case in report.cases if case.agreement is not None]
-            return f", error {worst:.1e} of the scale, same answer on {min(same, default=1):.0%}"
-    return ""
+    worst = max(case.max_error for case in report.cases) / report.scale
+    same = [case.agreement for case in report.cases if case.agreement is not None]
+    return f", error {worst:.1e} of the scale, same answer on {min(same, default=1):.0%}"
 
 
 def judged(size: str, found: dict[str, Any]) -> Iterator[Row]:
@@ -205,8 +222,8 @@ def show_targets(devices: Sequence[str], out: Path, seed: int) -> None:
     ]
     contest = Contest(encoder, targets, WORKLOAD)
     calibration = random_batches(encoder.architecture.vocabulary, WORKLOAD.length, 16)
-    contest.export(out / "small" / "targets", calibration, lambda *_: None)
-    contest.prove(None, 0.0, lambda *_: None)
+    contest.export(out / "small" / "targets", calibration, quiet)
+    contest.prove(None, 0.0, quiet)
     for target in targets:
         runtime = RUNTIMES.get(target.runtime)
         exports = "exported" if target in contest.subjects else "not exported"

@@ -10,7 +10,7 @@ import numpy as np
 
 from deploy.encoder import Encoder
 from deploy.exporters import Exported
-from deploy.parity import ParityReport, check_parity
+from deploy.parity import ParityReport, Reference
 from deploy.task import Task
 from deploy.workload import Workload
 from devices.device import open_device
@@ -35,11 +35,15 @@ class Subject:
     workload: Workload
 
 
-def parity(subject: Subject, task: Task | None) -> ParityReport:
-    """The parity gate, with real texts where there is a task."""
+def reference(encoder: Encoder, task: Task | None) -> Reference:
+    """What exports of ``encoder`` have to answer, to real texts, too, where there is a task."""
     batches = task.batches("report", batch_size=8, limit=PARITY_EXAMPLES) if task else None
-    device = open_device(subject.target.device)
-    return check_parity(subject.encoder, device, subject.target, subject.exported, batches=batches)
+    return Reference(encoder, batches)
+
+
+def parity(subject: Subject, wanted: Reference) -> ParityReport:
+    """The parity gate."""
+    return wanted.check(open_device(subject.target.device), subject.target, subject.exported)
 
 
 def metrics(subject: Subject, task: Task, split: str = "report") -> dict[str, float]:

@@ -44,7 +44,7 @@ def make_supernets(setting: Setting, targets: Iterable[Target]) -> list[Supernet
     texts = Texts(setting.model.encoder, batches, seed=setting.seed)
     trained = trained_supernet(setting.model, setting.trunks)
     if trained is not None:
-        return [_take(setting, trained, texts)]
+        return [_take(setting, trained, trunk, texts) for trunk in setting.trunks]
     return [_make(setting, trunk, step, texts) for trunk in setting.trunks]
 
 
@@ -55,10 +55,7 @@ def width_step(store: Store, targets: Iterable[Target]) -> int:
 
 
 def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
-    work, label = setting.run.work, ""
-    if trunk != DENSE:
-        name = trunk_text(trunk)
-        work, label = work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
+    work, label = _named(setting, trunk)
     elastic, database = _make_elastic(setting, on_trunk(setting, trunk), label)
     space = make_space(work, elastic.architecture, step)
     errors = _make_errors(work, elastic, space, texts, database, label)
@@ -67,19 +64,32 @@ def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
     return Supernet(trunk, elastic, database, space, errors, judge)
 
 
-def _take(setting: Setting, trained: ElasticCheckpoint, texts: Texts) -> Supernet:
+def _named(setting: Setting, trunk: Trunk) -> tuple[Path, str]:
+    """Where what is found of a trunk is kept in the run, and what is said of it."""
+    if trunk == DENSE:
+        return setting.run.work, ""
+    name = trunk_text(trunk)
+    return setting.run.work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
+
+
+def _take(setting: Setting, trained: ElasticCheckpoint, trunk: Trunk, texts: Texts) -> Supernet:
     """What a recipe trained, in its own order and space, its weights as they are."""
-    elastic, space, work = ElasticEncoder(trained.encoder), trained.space, setting.run.work
-    errors = _make_errors(work, elastic, space, texts, None, "")
+    work, label = _named(setting, trunk)
+    elastic, space = ElasticEncoder(trained.encoder), trunk.space(trained.space)
+    known, likely = [*trained.networks.values()], trained.likely
+    if trunk != DENSE:  # which they are not of
+        elastic = ElasticEncoder(elastic.extract(elastic.architecture.operators, trunk))
+        known, likely = [], ()
+    errors = _make_errors(work, elastic, space, texts, None, label)
     judge = Judge(
         errors,
         _make_joint(work, elastic, space, texts, None),
-        known=[trained.choice(chain) for chain in trained.networks.values()],
-        unlikely=[-np.log(np.maximum(row, LEAST)) for row in trained.likely],
+        known=[trained.choice(chain) for chain in known],
+        unlikely=[-np.log(np.maximum(row, LEAST)) for row in likely],
         seed=setting.seed,
         progress=progress,
     )
-    return Supernet(DENSE, elastic, None, space, errors, judge)
+    return Supernet(trunk, elastic, None, space, errors, judge)
 
 
 def trained_supernet(model: LoadedModel, trunks: Sequence[Trunk]) -> ElasticCheckpoint | None:
@@ -90,10 +100,12 @@ def trained_supernet(model: LoadedModel, trunks: Sequence[Trunk]) -> ElasticChec
     found = ElasticCheckpoint.read(locate(model.source), model.encoder)
     if found is None or found.space.size == 1:
         return None
-    if tuple(trunks) != (DENSE,):
+    strange = [trunk_text(trunk) for trunk in trunks if trunk not in found.trunks]
+    if strange:
+        known = "; ".join(trunk_text(trunk) or "the dense sizes" for trunk in found.trunks)
         raise UsageError(
-            f"{model.source} was trained with all its sub-networks at one hidden size and rank; leave "
-            "out --hidden and --rank, or search the model that it was trained from."
+            f"{model.source} was not trained with {'; '.join(strange)}, but with {known}; ask for those, "
+            "or search the model that it was trained from."
         )
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ from elastic.recipes.distil import Lesson, distil
 from elastic.recipes.memory import check_room
 from elastic.recipes.processes import agreed, finish, processes
 
+READ: dict[type, Callable[[str], Any]] = {
+    int: int, float: float, tuple: lambda text: tuple(map(int, text.split(","))),
+}  # fmt: skip
 GIVEN = {"seed", "batch_size", "epochs", "learning_rate"}  # settings with flags of their own
 INSIDE = {"out", "progress", "price"}  # that are no text
 
@@ -178,10 +181,10 @@ def read_settings(train: Any, given: Mapping[str, Any]) -> dict[str, Any]:
             raise UnknownName("setting", name, set(defaults) - GIVEN)
         kind = type(defaults[name])
         try:
-            convert = isinstance(value, str) and kind in (int, float)
-            found[name] = kind(value) if convert else value
+            found[name] = READ[kind](value) if isinstance(value, str) and kind in READ else value
         except ValueError:
-            raise UsageError(f"Setting {name} is {value!r}; expected {kind.__name__}.") from None
+            wanted = "whole numbers between commas" if kind is tuple else kind.__name__
+            raise UsageError(f"Setting {name} is {value!r}; expected {wanted}.") from None
     return found
 
 

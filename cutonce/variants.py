@@ -110,9 +110,10 @@ class Contest:
         """Parity in a fresh process; then the score, which may be ``allowed`` less than the encoder's."""
         scored = task if task is not None and task.labelled else None
         own = _score(scored.evaluate(predict_with(self.encoder), "search")) if scored else 0.0
+        wanted = proof.reference(self.encoder, task)
         for target in self._each(advance):
             with self._or_out(target):
-                self.parity[target] = proof.parity(self.subjects[target], task)
+                self.parity[target] = proof.parity(self.subjects[target], wanted)
                 self.parity[target].require()
                 if scored is not None:
                     self._check_score(target, scored, own - allowed)

@@ -19,6 +19,8 @@ from devices.target import Target
 if TYPE_CHECKING:
     from deploy.encoder import Encoder
 
+Array = np.ndarray[Any, Any]
+
 REAL = "real"
 REAL_EXAMPLES = 64
 _REAL_WIDE = 8  # where every token has outputs for the whole vocabulary
@@ -130,37 +132,60 @@ def check_parity(
     """Compare ``exported``, run by ``device`` in a fresh process, with ``encoder`` in torch fp32.
 
     Args:
-        batches: real inputs, of which the first 64 examples are used. int8 is then judged on them
-            alone: scales taken from real texts say nothing about random ids.
+        batches: real inputs, as of :class:`Reference`.
 
     Raises:
         DeviceError: the file cannot be loaded or run there.
     """
-    cases = synthetic_cases(encoder.architecture)
-    if batches:
-        cases[REAL] = _first(batches, _REAL_WIDE if _wide(encoder) else REAL_EXAMPLES)
-    inputs = [batch for case in cases.values() for batch in case]
-    expected = iter(_reference(encoder, inputs))
-    path, runtime = exported.path, target.runtime
-    answers = iter(device.run(runtime, path, target.precision, target.threads, inputs))
-    pairs = {
-        name: (
-            [_rows(next(expected), batch) for batch in case],
-            [_rows(next(answers)[0], batch) for batch in case],
+    return Reference(encoder, batches).check(device, target, exported)
+
+
+class Reference:
+    """What an encoder answers in torch fp32, for any number of exports of it to be compared with.
+
+    Args:
+        batches: real inputs, of which the first 64 examples are used. int8 is then judged on them
+            alone: scales taken from real texts say nothing about random ids.
+    """
+
+    def __init__(self, encoder: Encoder, batches: Sequence[Arrays] | None = None) -> None:
+        self._cases = synthetic_cases(encoder.architecture)
+        if batches:
+            self._cases[REAL] = _first(batches, _REAL_WIDE if _wide(encoder) else REAL_EXAMPLES)
+        self._inputs = [batch for case in self._cases.values() for batch in case]
+        self._telling = REAL if batches else "mixed lengths"
+        self._has_classes = encoder.architecture.output in _ONE_OF_CLASSES
+        self._expected = self._by_case(_answers(encoder, self._inputs))
+        self._scale = max(
+            float(np.abs(part).max()) for case in self._expected.values() for part in case
         )
-        for name, case in cases.items()
-    }
-    scale = max(float(np.abs(part).max()) for wanted, _ in pairs.values() for part in wanted)
-    tolerance = TOLERANCES["int8" if PRECISIONS[target.precision].quantised else target.precision]
-    judged = {name for name in cases if tolerance.error is not None}
-    judged = judged or {REAL if batches else "mixed lengths"}
-    has_classes = encoder.architecture.output in _ONE_OF_CLASSES
-    compared = tuple(
-        _compare(name, *pair, scale, tolerance, name in judged, has_classes)
-        for name, pair in pairs.items()
-    )
-    advice = _advice(target, set(device.fingerprint().flags))
-    return ParityReport(str(target), target.precision, scale, tolerance, compared, advice)
+
+    def check(self, device: Device, target: Target, exported: Exported) -> ParityReport:
+        """Compare ``exported``, run by ``device`` in a fresh process.
+
+        Raises DeviceError where the file cannot be loaded or run there.
+        """
+        answers = device.run(
+            target.runtime, exported.path, target.precision, target.threads, self._inputs
+        )
+        quantised = PRECISIONS[target.precision].quantised
+        tolerance = TOLERANCES["int8" if quantised else target.precision]
+        judged = {*self._cases} if tolerance.error is not None else {self._telling}
+        got = self._by_case([outputs for outputs, *_ in answers])
+        compared = tuple(
+            _compare(
+                name, wanted, got[name], self._scale, tolerance, name in judged, self._has_classes
+            )
+            for name, wanted in self._expected.items()
+        )
+        advice = _advice(target, set(device.fingerprint().flags))
+        return ParityReport(str(target), target.precision, self._scale, tolerance, compared, advice)
+
+    def _by_case(self, outputs: Sequence[Array]) -> dict[str, list[Array]]:
+        left = iter(outputs)
+        return {
+            name: [_rows(next(left), batch) for batch in case] for name, case in self._cases.items()
+        }
 
 
 def _advice(target: Target, flags: set[str]) -> str:
@@ -180,7 +205,7 @@ def _wide(encoder: Encoder) -> bool:
     return encoder.architecture.output == "masked-language-model"
 
 
-def _rows(outputs: np.ndarray[Any, Any], batch: Arrays) -> np.ndarray[Any, Any]:
+def _rows(outputs: Array, batch: Arrays) -> Array:
     """Outputs for every example, or for every token but padding: [rows, outputs].
 
     What is of another shape than it should be is left so, and fails the comparison."""
@@ -198,7 +223,7 @@ def _first(batches: Sequence[Arrays], examples: int) -> list[Arrays]:
     return chosen
 
 
-def _reference(encoder: Encoder, inputs: Sequence[Arrays]) -> list[np.ndarray[Any, Any]]:
+def _answers(encoder: Encoder, inputs: Sequence[Arrays]) -> list[Array]:
     import torch
 
     from deploy.exporters.staging import plain_copy
@@ -212,8 +237,8 @@ def _reference(encoder: Encoder, inputs: Sequence[Arrays]) -> list[np.ndarray[An
 
 def _compare(
     name: str,
-    expected: Sequence[np.ndarray[Any, Any]],
-    answers: Sequence[np.ndarray[Any, Any]],
+    expected: Sequence[Array],
+    answers: Sequence[Array],
     scale: float,
     tolerance: Tolerance,
     judged: bool,
@@ -237,14 +262,12 @@ def _compare(
     return ParityCase(name, len(wanted), error, cosine, agreement, judged, passed)
 
 
-def _cosine(wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any]) -> float:
+def _cosine(wanted: Array, got: Array) -> float:
     norms = float(np.linalg.norm(wanted) * np.linalg.norm(got))
     return float((wanted * got).sum()) / norms if norms else float(np.array_equal(wanted, got))
 
 
-def _agreement(
-    wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any], margin: float
-) -> float | None:
+def _agreement(wanted: Array, got: Array, margin: float) -> float | None:
     ordered = np.sort(wanted, axis=-1)
     clear = ordered[:, -1] - ordered[:, -2] > margin
     if not clear.any():

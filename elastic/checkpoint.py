@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from devices.errors import ModelError, UsageError
 from devices.files import write_json
 from elastic.search.knapsack import Array
 from elastic.space import Chain, Choice, SearchSpace, size_of
+from elastic.trunk import DENSE, Trunk
 
-SCHEMA = 1
+SCHEMA = 2
 RECORD = "elastic.json"
 
 
@@ -33,6 +34,7 @@ class ElasticCheckpoint:
         networks: sub-networks that have a name.
         likely: per position how likely each choice of ``space`` is to be of the best sub-network, as
             far as the recipe learnt it: a search may begin with that. Empty where it did not.
+        trunks: hidden sizes and ranks that were trained, the dense ones first.
     """
 
     recipe: str
@@ -41,6 +43,7 @@ class ElasticCheckpoint:
     passes: float
     networks: Mapping[str, Chain] = field(default_factory=dict)
     likely: Sequence[Array] = ()
+    trunks: tuple[Trunk, ...] = (DENSE,)
 
     @classmethod
     def of_one(cls, recipe: str, encoder: Encoder, passes: float) -> ElasticCheckpoint:
@@ -59,6 +62,7 @@ class ElasticCheckpoint:
             "passes": self.passes,
             "networks": {name: self.choice(chain) for name, chain in self.networks.items()},
             "likely": [row.tolist() for row in self.likely],
+            "trunks": [asdict(trunk) for trunk in self.trunks],
         }
         write_json(directory / RECORD, record)
 
@@ -91,6 +95,7 @@ class ElasticCheckpoint:
                 float(record["passes"]),
                 {name: space.chain(choice) for name, choice in record["networks"].items()},
                 [np.asarray(row, dtype=float) for row in record["likely"]],
+                tuple(Trunk(**sizes) for sizes in record["trunks"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise ModelError(

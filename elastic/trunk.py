@@ -9,7 +9,7 @@ import numpy as np
 
 from deploy.architecture import Architecture, Projection
 from devices.errors import UsageError
-from elastic.space import Chain
+from elastic.space import Chain, SearchSpace
 
 Array = np.ndarray[Any, Any]
 
@@ -46,6 +46,14 @@ class Trunk:
             rows=self.rows or dense.rows,
             rank=self.rank or dense.rank,
         )
+
+    def space(self, dense: SearchSpace) -> SearchSpace:
+        """All sub-networks on it of those of ``dense``, by the same choices.
+
+        Raises UsageError where it cannot have these sizes.
+        """
+        first = map(self.chain, dense.choices[:1])
+        return SearchSpace(self.of(dense.base), (*first, *dense.choices[1:]))
 
     def chain(self, chain: Chain) -> Any:
         """``chain`` of the dense encoder as it is with this hidden size."""

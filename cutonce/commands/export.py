@@ -203,7 +203,7 @@ def _prove(
     from cutonce.trials import run_trials
 
     with progress("parity in a fresh process"):
-        parity = proof.parity(trial.subject, task)
+        parity = proof.parity(trial.subject, proof.reference(trial.subject.encoder, task))
         parity.require()
     metrics = proof.metrics(trial.subject, task) if task and task.labelled else None
     with progress("measuring") as advance:

@@ -117,7 +117,7 @@ def _check(
         data=data,
         evaluation=evaluation,
     )
-    report = proof.parity(subject, task)
+    report = proof.parity(subject, proof.reference(subject.encoder, task))
     row: dict[str, Any] = {
         "artifact": str(artifact.directory),
         "target": str(artifact.target),

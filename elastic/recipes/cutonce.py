@@ -3,17 +3,17 @@
 What is best in the four systems, and in those after them:
 
 - heads and neurons are put in order first (DynaBERT), by elimination (elastic.reconstruction.database);
-- of every batch several sub-networks are trained, the smallest always among them (the sandwich rule of
-  Yu & Huang 2019, arXiv 1903.05134), the others drawn as the search draws, from the posterior of its
-  natural gradient under budgets from large to small: weights are not spent on what no budget will ever
-  get (AttentiveNAS, arXiv 2011.09011). The posterior is made anew a few times, as the weights change;
+- of every batch several sub-networks are trained, one of the smallest always among them (the sandwich
+  rule of Yu & Huang 2019, arXiv 1903.05134), the others of any size, drawn as the search draws
+  (elastic.recipes.draws); its posterior is made anew a few times, as the weights change;
 - all are taught by the dense encoder, which stays as it was fine-tuned: its outputs (arXiv 1503.02531),
   its states at the same places (ZipLM, arXiv 2302.04089), and how its last queries, keys and values
   relate (MiniLMv2, arXiv 2012.15828: Σ KL(softmax(XXᵀ/√d) ‖ …) over relation heads, however many heads
   are kept).
 
-Budgets are shares of the multiply-accumulates: the one training serves all devices, whose own costs the
-search knows.
+Sub-networks may also have smaller heads, a smaller hidden size and a table of lower rank. Dimensions are
+put in order for that first: within heads by their singular values, of the stream by the loss's curvature.
+States of a smaller hidden size are not compared; relations are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import copy
 import json
 import math
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -31,33 +32,26 @@ from deploy.encoder import Encoder
 from deploy.task import Task
 from devices.runtimes import Arrays
 from elastic.checkpoint import ElasticCheckpoint
+from elastic.elastic_encoder import ElasticEncoder
+from elastic.importance.stream import stream_fisher
 from elastic.outputs import divergence, has_classes, loss
+from elastic.recipes.draws import SHARES, Drawn, Draws
 from elastic.recipes.processes import agreed
 from elastic.recipes.stages import Stage, Stages
 from elastic.recipes.supernet import SupernetTraining, Teacher, distance
 from elastic.recipes.teacher import check_teacher
 from elastic.recipes.training import WEIGHT_DECAY, Batch, Loss, Progress, steps
 from elastic.reconstruction.database import eliminated
-from elastic.search.counted import CountedTable
-from elastic.search.divergence import Divergence
-from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import SEARCH
-from elastic.search.sensitivity import module_errors
-from elastic.search.strategies.natural_gradient import NaturalGradient
-from elastic.search.texts import Texts
-from elastic.space import WIDTH_STEP, Chain, Choice, SearchSpace
-from elastic.tensors import evaluating
+from elastic.space import WIDTH_STEP, Chain, SearchSpace
+from elastic.trunk import Trunk
 from elastic.views import Seen
 
-SHARES = (0.7, 0.5, 0.35, 0.25, 0.17, 0.12)  # of the dense encoder's cost: budgets of the draws
 DRAWN = 2  # sub-networks per batch beside one of the smallest budget
 POSTERIORS = 4  # per training
-EVALUATED, KEPT = 24, 12  # networks, for a posterior; draws from it, of every budget
 CALIBRATION, TEXTS = 512, 256  # examples: for the order, for posteriors
 LEARNING_RATE = 5e-5  # at hidden size 768
 WARM_UP = 0.06
 TEMPERATURE, ALPHA = 2.0, 0.1  # of the outputs; weight of the labels
-FORWARD = 1 / 3  # of a pass forward and back
 RELATION_HEADS = 8  # at most; as many as divide both widths
 
 
@@ -69,6 +63,9 @@ def cutonce(
     learning_rate: float | None = None,
     batch_size: int = 32,
     width_step: int = WIDTH_STEP,
+    head_sizes: Sequence[int] = (),
+    hidden: Sequence[int] = (),
+    rank: Sequence[int] = (),
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
@@ -79,11 +76,13 @@ def cutonce(
         encoder: fine-tuned on ``task``.
         learning_rate: None means 5e-5 at hidden size 768, more for narrower ones in inverse proportion.
         width_step: of the feed-forward widths, the tile of the targets.
+        head_sizes, hidden, rank: smaller ones of heads, of the stream, and of the table of tokens that
+            are trained, too; a search is asked for hidden sizes and ranks by name.
         out: for checkpoints, which an interrupted training goes on from.
         progress: called with (steps done, total).
 
     Raises:
-        UsageError: the encoder cannot teach the task.
+        UsageError: the encoder cannot teach the task, or has no such sizes.
         ModelError: the training diverges.
     """
     check_teacher(encoder, task)
@@ -97,51 +96,31 @@ def cutonce(
         out=out,
         progress=progress,
     )
-    space = SearchSpace.around(architecture, width_step=width_step)
-    elastic, _ = eliminated(encoder, task.batches("train", limit=CALIBRATION), seed=seed)
-    draws = Draws(space, task.batches("search", limit=TEXTS), task.max_length, seed)
+    space = SearchSpace.around(architecture, width_step=width_step, head_sizes=head_sizes)
+    trunks = tuple(Trunk(*sizes) for sizes in product((None, *hidden), (None, *rank)))
+    batches = task.batches("train", limit=CALIBRATION)
+    teacher = _in_order(encoder, batches, seed, heads=bool(head_sizes), stream=bool(hidden))
+    elastic, _ = eliminated(teacher, batches, seed=seed)
+    for (
+        trunk
+    ) in trunks:  # which says if there is no such one, and settles what of the table is kept
+        elastic.extract(architecture.operators, trunk)
+    draws = Draws(space, trunks, task.batches("search", limit=TEXTS), task.max_length, seed)
     training = Training(SupernetTraining(elastic, task.max_length), draws)
     every = math.ceil(steps(task, epochs, batch_size) / POSTERIORS)
-    teacher = copy.deepcopy(encoder)
     stages.run(training, _lesson(teacher, every))
-    return ElasticCheckpoint("cutonce", elastic.dense, space, float(training.supernet.passes))
+    passes = float(training.supernet.passes)
+    return ElasticCheckpoint("cutonce", elastic.dense, space, passes, trunks=trunks)
 
 
-class Draws:
-    """Choices drawn from the search's posterior, as the supernet stands.
-
-    Args:
-        batches: of texts that networks are compared on.
-        length: tokens, of the costs.
-    """
-
-    def __init__(
-        self, space: SearchSpace, batches: Sequence[Arrays], length: int, seed: int
-    ) -> None:
-        self.space, self._batches, self._seed = space, batches, seed
-        table = CountedTable(space, length)
-        self._budgets = [Feasible(Limit(table, share)) for share in SHARES]
-
-    def __call__(
-        self, training: SupernetTraining, teacher: Encoder, number: int
-    ) -> list[list[Choice]]:
-        """Of every budget; ``number`` tells the posteriors of one training apart."""
-        elastic = training.elastic
-        with evaluating(training), torch.no_grad():
-            texts = Texts(teacher, self._batches, seed=self._seed)
-            errors = module_errors(elastic, self.space, texts, every=SEARCH)
-            strategy = NaturalGradient(errors, self._budgets, seed=self._seed + number)
-            apart = Divergence(elastic, texts)
-            for choice in strategy.ask_each(range(len(SHARES)), EVALUATED, 1):
-                strategy.tell(choice, apart(self.space.chain(choice), SEARCH))
-        looked_at = EVALUATED + sum(map(len, self.space.choices)) / 2
-        training.passes += FORWARD * texts.count(SEARCH) * looked_at
-        return [self._of(strategy, budget) for budget in range(len(SHARES))]
-
-    def _of(self, strategy: NaturalGradient, budget: int) -> list[Choice]:
-        """The best that is known, and draws."""
-        drawn = (strategy.ask(budget) for _ in range(KEPT))
-        return [*strategy.best(budget), *(choice for choice in drawn if choice is not None)]
+def _in_order(
+    encoder: Encoder, batches: Sequence[Arrays], seed: int, *, heads: bool, stream: bool
+) -> Encoder:
+    """A copy that computes the same, with dimensions inside heads and of the stream as wanted."""
+    if not heads and not stream:
+        return copy.deepcopy(encoder)
+    worth = stream_fisher(encoder, batches, seed=seed) if stream else None
+    return ElasticEncoder(encoder, stream=worth, turned=heads).dense
 
 
 class Training(torch.nn.Module):
@@ -153,7 +132,7 @@ class Training(torch.nn.Module):
         super().__init__()
         self.supernet, self._draws = supernet, draws
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self._drawn: list[list[Choice]] = []
+        self._drawn: list[list[Drawn]] = []
 
     def get_extra_state(self) -> Tensor:
         """The draws, as bytes of JSON: all that a checkpoint keeps is tensors."""
@@ -161,9 +140,9 @@ class Training(torch.nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         drawn = json.loads(bytes(state.cpu().numpy()))
-        self._drawn = [[tuple(choice) for choice in some] for some in drawn]
+        self._drawn = [[(place, tuple(choice)) for place, choice in some] for some in drawn]
 
-    def chains(self, teacher: Encoder, every: int) -> Iterator[Chain]:
+    def networks(self, teacher: Encoder, every: int) -> Iterator[tuple[Chain, Trunk]]:
         """The sub-networks of the next batch: one of the smallest budget, others of any."""
         number, step = int(self.step) // every, int(self.step) % every
         if step == 0:
@@ -173,7 +152,8 @@ class Training(torch.nn.Module):
         for budget in (len(SHARES) - 1, *budgets):
             some = self._drawn[budget]
             if some:
-                yield self._draws.space.chain(some[int(torch.randint(len(some), ()))])
+                place, choice = some[int(torch.randint(len(some), ()))]
+                yield self._draws.space.chain(choice), self._draws.trunks[place]
 
 
 def _lesson(encoder: Encoder, every: int) -> Loss:
@@ -181,17 +161,18 @@ def _lesson(encoder: Encoder, every: int) -> Loss:
 
     def of(training: Training, batch: Batch) -> Iterator[Tensor]:
         taught = teacher(batch)
-        for chain in list(training.chains(encoder, every)):
-            seen = training.supernet.see(batch, chain)
+        for chain, trunk in list(training.networks(encoder, every)):
+            seen = training.supernet.see(batch, chain, trunk)
             mask, architecture = batch["attention_mask"], encoder.architecture
             apart = divergence(architecture, taught.outputs, seen.outputs, mask, TEMPERATURE)
             found = TEMPERATURE**2 * apart.mean()
             if has_classes(architecture):
                 hard = loss(architecture, seen.outputs, mask, batch["labels"])
                 found = (1 - ALPHA) * found + ALPHA * hard
-            states = _states_apart(chain, seen.states, taught.states, mask)
-            relations = _relations_apart(seen, taught, mask)
-            yield found + batch["tokens"][0] * (states + relations)
+            others = _relations_apart(seen, taught, mask)
+            if trunk.hidden is None:
+                others = others + _states_apart(chain, seen.states, taught.states, mask)
+            yield found + batch["tokens"][0] * others
 
     return of
 

@@ -19,6 +19,9 @@ RESOLUTION = 1000  # units of all sub-layers of the dense encoder
 class CountedTable:
     """Shares of the dense sub-layers' multiply-accumulates, as a :class:`elastic.search.feasible.Table`.
 
+    Attributes:
+        whole: multiply-accumulates of all dense sub-layers.
+
     Args:
         length: of the texts, in tokens.
     """
@@ -31,8 +34,8 @@ class CountedTable:
             costs = [op and operator_cost(op, hidden, workload).macs for op in some]
             rows.append(np.array([cost or 0 for cost in costs], dtype=float))
             hidden = next((op.to for op in some if isinstance(op, Projection)), hidden)
-        whole = sum(float(row[0]) for row in rows)
-        self._shares = [row / whole for row in rows]
+        self.whole = sum(float(row[0]) for row in rows)
+        self._shares = [row / self.whole for row in rows]
 
     @cached_property
     def units(self) -> tuple[Array, ...]:

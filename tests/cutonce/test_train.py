@@ -12,9 +12,12 @@ import pytest
 import cutonce
 from cutonce.cli import main
 from cutonce.commands.train import show
+from deploy.architecture import Attention
+from deploy.costs import parameters
 from devices.errors import ModelError, UnknownName, UsageError
-from elastic.checkpoint import RECORD
+from elastic.checkpoint import RECORD, ElasticCheckpoint
 from elastic.families import load
+from elastic.trunk import Trunk
 
 TARGET = "fake:3/fake/fp32"
 
@@ -78,11 +81,37 @@ def test_a_trunk_that_was_not_trained_is_refused(
     tmp_path: Path,
 ) -> None:
     put_profile(tmp_path / "s.sqlite", TARGET)
-    with pytest.raises(UsageError, match="leave out --hidden"):
+    said = "was not trained with hidden 16, but with the dense sizes"
+    with pytest.raises(UsageError, match=said):
         cutonce.search(
             trained["model"], budgets=[f"{TARGET}=0.6x"], **described, length=32, hidden=[16],
             store=tmp_path / "s.sqlite", out=tmp_path / "run",
         )  # fmt: skip
+
+
+def test_smaller_trunks_and_heads_are_trained_and_searched(
+    dense: Path, described: dict[str, Any], put_profile: Callable[..., Path], tmp_path: Path
+) -> None:
+    made = cutonce.train(
+        dense, recipe="cutonce", **described, epochs=2.0, learning_rate=1e-3, batch_size=16,
+        settings={"hidden": "16", "rank": "12", "head_sizes": "4"}, out=tmp_path / "model",
+    )  # fmt: skip
+    architecture, store = load(made["model"]).encoder.architecture, tmp_path / "s.sqlite"
+    put_profile(store, TARGET, around=architecture, sizes=True)
+    megabytes = 0.17 * 4 * parameters(architecture) / 1e6  # embedding and head are a fifth
+    found = cutonce.search(
+        made["model"], budgets=[f"{TARGET}=0.9x,{megabytes:.4f}MB"], hidden=[16],
+        **described, length=32, post_training=True, rounds=1, visits=9, store=store,
+        out=tmp_path / "run",
+    )  # fmt: skip
+    [entry] = found["budgets"]
+    assert entry["status"] == "met"
+    assert entry["trunk"] == "hidden 16"
+    assert entry["metrics"]["report"]["accuracy"] > 0.8
+    checkpoint = ElasticCheckpoint.read(Path(made["model"]), load(made["model"]).encoder)
+    assert checkpoint is not None
+    assert checkpoint.trunks[-1] == Trunk(hidden=16, rank=12)
+    assert Attention(4, 4) in checkpoint.space.choices[0]
 
 
 def test_settings_of_a_recipe_are_given_by_name(
@@ -104,6 +133,7 @@ def test_settings_of_a_recipe_are_given_by_name(
     [
         ({"settings": {"shap": "L1"}}, UnknownName, "Did you mean 'shape'"),
         ({"settings": {"stages": "two"}}, UsageError, "Setting stages is 'two'; expected int"),
+        ({"recipe": "cutonce", "settings": {"hidden": "a"}}, UsageError, "whole numbers between"),
         ({"recipe": "dense", "settings": {"x": 1}}, UsageError, "--set and --augment are for"),
         ({"recipe": "dense", "word_vectors": Path("x")}, UsageError, "--set and --augment are for"),
         ({"recipe": "dynabrt"}, UnknownName, "Did you mean 'dynabert'"),

@@ -7,6 +7,7 @@ from deploy.encoder import Encoder
 from devices.errors import ModelError
 from elastic.checkpoint import RECORD, ElasticCheckpoint, space_of
 from elastic.space import resized
+from elastic.trunk import DENSE, Trunk
 
 
 @pytest.fixture
@@ -15,7 +16,8 @@ def checkpoint(encoder) -> ElasticCheckpoint:
     half = (resized(attention, 2), resized(feed_forward, 24), None, None)
     space = space_of(encoder.architecture, [encoder.architecture.operators, half])
     likely = [np.full(len(some), 1 / len(some)) for some in space.choices]
-    return ElasticCheckpoint("dynabert", encoder, space, 12.5, {"half": half}, likely)
+    trunks = (DENSE, Trunk(hidden=16))
+    return ElasticCheckpoint("dynabert", encoder, space, 12.5, {"half": half}, likely, trunks)
 
 
 def test_it_is_read_as_it_was_saved(checkpoint, tmp_path) -> None:
@@ -23,6 +25,7 @@ def test_it_is_read_as_it_was_saved(checkpoint, tmp_path) -> None:
     encoder = Encoder.from_pretrained(tmp_path)
     found = ElasticCheckpoint.read(tmp_path, encoder)
     assert (found.recipe, found.passes, found.encoder) == ("dynabert", 12.5, encoder)
+    assert found.trunks == checkpoint.trunks
     assert (found.space, dict(found.networks)) == (checkpoint.space, dict(checkpoint.networks))
     for mine, theirs in zip(found.likely, checkpoint.likely, strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -11,13 +11,15 @@ from deploy.workload import Workload
 from devices.errors import UsageError
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.recipes import ELASTIC
-from elastic.recipes.cutonce import SHARES, Draws, _relations_apart
+from elastic.recipes.cutonce import _relations_apart
+from elastic.recipes.draws import SHARES, Draws
 from elastic.recipes.dynabert import grid
 from elastic.recipes.rosita import Shape, matched
 from elastic.recipes.supernet import SupernetTraining, layers_of
 from elastic.recipes.yoco import PHASES, Sizes, Training, normalised_entropy
 from elastic.search.counted import CountedTable
 from elastic.space import SearchSpace
+from elastic.trunk import DENSE, Trunk
 from elastic.views import Seen
 
 BASE = uniform(12, 768, 12, 3072, labels=2)
@@ -144,12 +146,16 @@ def test_counted_shares_are_those_of_the_multiply_accumulates(encoder) -> None:
 def test_cutonce_draws_for_every_budget_what_keeps_it(encoder, batches) -> None:
     space = SearchSpace.around(encoder.architecture, width_step=8)
     training = SupernetTraining(ElasticEncoder(encoder), 16)
-    drawn = Draws(space, batches, 16, 0)(training, encoder, 0)
-    table = CountedTable(space, 16)
+    trunks = (DENSE, Trunk(hidden=encoder.architecture.hidden // 2))
+    drawn = Draws(space, trunks, batches, 16, 0)(training, encoder, 0)
+    whole = CountedTable(space, 16).whole
+    tables = [CountedTable(trunk.space(space), 16) for trunk in trunks]
     assert len(drawn) == len(SHARES)
     for some, share in zip(drawn, SHARES, strict=True):
-        assert len(set(some)) > 1
-        assert all(table.upper(choice) <= share for choice in some)
+        for place, table in enumerate(tables):
+            own = {choice for number, choice in some if number == place}
+            assert len(own) > 1
+            assert all(table.upper(choice) * table.whole <= share * whole for choice in own)
     assert float(training.passes) > 0
 
 
