@@ -55,7 +55,7 @@ from tests.sshd import SSHD, Sshd
 WORKLOAD = Workload(1, 64)
 ROUNDS, VISITS, CUT_VISITS = 3, 15, 40
 SIZES, EFFICIENCY = (2, 4, 8), 0.8
-FLEET_VISITS = 500  # which take the fake devices no time of their own: enough to see them work together
+FLEET_VISITS = 500  # of fake devices, which take no time: enough to see them work together
 
 
 def main() -> int:

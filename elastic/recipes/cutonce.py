@@ -101,9 +101,7 @@ def cutonce(
     batches = task.batches("train", limit=CALIBRATION)
     teacher = _in_order(encoder, batches, seed, heads=bool(head_sizes), stream=bool(hidden))
     elastic, _ = eliminated(teacher, batches, seed=seed)
-    for (
-        trunk
-    ) in trunks:  # which says if there is no such one, and settles what of the table is kept
+    for trunk in trunks:  # says if there is no such one, and settles what of the table is kept
         elastic.extract(architecture.operators, trunk)
     draws = Draws(space, trunks, task.batches("search", limit=TEXTS), task.max_length, seed)
     training = Training(SupernetTraining(elastic, task.max_length), draws)
