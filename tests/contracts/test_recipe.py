@@ -201,3 +201,27 @@ def test_interrupted_it_leaves_no_model_and_goes_on_to_the_same_weights(
     assert min(seen) > 0.5
     for a, b in zip(whole.encoder.parameters(), resumed.parameters(), strict=True):
         assert a.equal(b)
+
+
+def test_with_smaller_trunks_it_goes_on_to_the_same_weights(task, teacher, tmp_path) -> None:
+    sizes = {"hidden": (16,), "rank": (12,), "head_sizes": (4,)}
+
+    def train(place, progress=None):
+        out = tmp_path / place
+        return ELASTIC.get("cutonce")(
+            teacher, task, out=out, epochs=0.5, progress=progress, **SETTINGS, **sizes
+        )
+
+    def stop_late(done: int, total: int) -> None:
+        if done > 0.7 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped", stop_late)
+    seen: list[float] = []
+    resumed = train("stopped", lambda done, total: seen.append(done / total))
+    assert min(seen) > 0.5
+    whole = train("whole")
+    assert len(whole.trunks) == 4
+    for a, b in zip(whole.encoder.parameters(), resumed.encoder.parameters(), strict=True):
+        assert a.equal(b)
