@@ -38,7 +38,7 @@ from deploy.architecture import uniform
 from deploy.encoder import Encoder
 from deploy.exporters import export_variant
 from deploy.workload import Workload
-from devices import fleet
+from devices import cluster
 from devices.device import open_device
 from devices.errors import DeviceError
 from devices.known import remember_device
@@ -157,15 +157,15 @@ def fleet_rows(store: Store, args: argparse.Namespace, seed: int) -> Iterator[Ro
     os.environ["XDG_CONFIG_HOME"] = str(args.out.resolve() / "configuration")
     for size in SIZES:
         names = {f"of-{size}-{number}": seed for number in range(size)}  # alike, to be compared
-        with start_cluster(names) as cluster:
-            address = cluster.scheduler_address
+        with start_cluster(names) as running:
+            address = running.scheduler_address
             for name in names:
                 remember_device("fleet", name, {"scheduler": address, "resource": name})
             devices = [f"fleet:{name}" for name in names]
             yield makespan(store, jobs("fake", devices, args.out, seed))
             if size == SIZES[0]:
                 yield killed(store, jobs("fake", devices[:1], args.out, seed), address)
-            fleet.disconnect(address)
+            cluster.disconnect(address)
 
 
 def makespan(store: Store, some: list[Job]) -> Row:
@@ -188,7 +188,7 @@ def killed(store: Store, some: list[Job], scheduler: str) -> Row:
     def kill(done: int, _total: int) -> None:
         if done in left:
             left.remove(done)
-            for pid in fleet.connect(scheduler).run(os.getpid).values():
+            for pid in cluster.connect(scheduler).run(os.getpid).values():
                 os.kill(pid, signal.SIGKILL)
 
     try:

@@ -51,6 +51,7 @@ from elastic.importance import IMPORTANCES
 from elastic.outputs import divergence, last_mixing
 from elastic.reconstruction.database import Database, eliminated
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.texts import Texts
 from elastic.space import Choice, SearchSpace, resized, size_of
 from elastic.tensors import tensors
@@ -226,7 +227,7 @@ def check_losses(
     texts: Sequence[Arrays],
     seed: int,
 ) -> None:
-    apart = Divergence(elastic, Texts(elastic.dense, texts), database)
+    apart = Divergence(EachText(elastic, Texts(elastic.dense, texts), database))
     rows = np.random.default_rng(seed).choice(len(found), CHECKED_LOSSES, replace=False)
     means, choices = found.mean(1, dtype=float), list(networks(space))
     difference = [abs(apart(space.chain(choices[row])) / means[row] - 1) for row in rows]

@@ -30,6 +30,7 @@ from elastic.masks import gathering
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import cheapest
@@ -93,7 +94,7 @@ def make_methods(
         elastic, database = eliminated(dense, batches, seed=seed)
         texts = Texts(dense, search, seed=seed)
         errors = module_errors(elastic, space, texts, database, every=SEARCH)
-        apart = Divergence(elastic, texts, database)
+        apart = Divergence(EachText(elastic, texts, database))
         judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
 
         def choose(table: CostTable, ms: float) -> Choice:

@@ -34,6 +34,7 @@ from deploy.workload import Workload
 from elastic.reconstruction.database import eliminated
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import cheapest
@@ -98,7 +99,7 @@ def steps(layers: int, hidden: int, heads: int, width: int, budgets: int) -> dic
     elastic, database = timed("order and database", lambda: eliminated(dense, batches))
     texts = timed("answers", lambda: Texts(dense, batches[::2]))  # 256, as the search takes
     errors = timed("errors", lambda: module_errors(elastic, space, texts, database, every=SEARCH))
-    apart = timed("references", lambda: Divergence(elastic, texts, database))
+    apart = timed("references", lambda: Divergence(EachText(elastic, texts, database)))
     judge = Judge(errors, lambda choice, every: apart(space.chain(choice), every))
     table = multiply_adds(space)
     dense_cost = table.predict(space.dense)[1]

@@ -39,6 +39,7 @@ from deploy.encoder import Encoder
 from deploy.task import Task
 from elastic.reconstruction.database import eliminated
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.knapsack import Array, Errors
 from elastic.search.sensitivity import module_errors
@@ -75,7 +76,7 @@ class Losses:
         self.space = SearchSpace.around(dense.architecture)
         elastic, database = eliminated(dense, batches, seed=seed)
         self.errors: Errors = module_errors(elastic, self.space, texts, database)
-        self._apart = Divergence(elastic, texts, database)
+        self._apart = Divergence(EachText(elastic, texts, database))
         self._path = path
         lines = path.read_text().splitlines() if path.exists() else []
         self._known: dict[Choice, tuple[float, float]] = {

@@ -18,6 +18,7 @@ __all__ = [
     "demo",
     "devices",
     "export",
+    "fleet",
     "measure",
     "predict",
     "pretrain",

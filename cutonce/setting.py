@@ -20,6 +20,7 @@ class Setting:
 
     Attributes:
         trunks: the dense one first.
+        fleet: the scheduler whose workers evaluate sub-networks; None where this process does.
     """
 
     model: LoadedModel
@@ -34,3 +35,4 @@ class Setting:
     rounds: int
     epochs: float
     seed: int
+    fleet: str | None = None

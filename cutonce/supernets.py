@@ -22,6 +22,8 @@ from elastic.families import LoadedModel, locate
 from elastic.importance.stream import stream_fisher
 from elastic.reconstruction.database import Database, eliminated
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import ByText, EachText
+from elastic.search.fleet_texts import FleetTexts
 from elastic.search.judge import SEARCH, Judge
 from elastic.search.knapsack import Errors
 from elastic.search.losses import Joint, kept
@@ -59,7 +61,7 @@ def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
     elastic, database = _make_elastic(setting, on_trunk(setting, trunk), label)
     space = make_space(work, elastic.architecture, step)
     errors = _make_errors(work, elastic, space, texts, database, label)
-    joint = _make_joint(work, elastic, space, texts, database)
+    joint = _make_joint(setting, work, elastic, space, texts, database)
     judge = Judge(errors, joint, seed=setting.seed, progress=progress)
     return Supernet(trunk, elastic, database, space, errors, judge)
 
@@ -83,7 +85,7 @@ def _take(setting: Setting, trained: ElasticCheckpoint, trunk: Trunk, texts: Tex
     errors = _make_errors(work, elastic, space, texts, None, label)
     judge = Judge(
         errors,
-        _make_joint(work, elastic, space, texts, None),
+        _make_joint(setting, work, elastic, space, texts, None),
         known=[trained.choice(chain) for chain in known],
         unlikely=[-np.log(np.maximum(row, LEAST)) for row in likely],
         seed=setting.seed,
@@ -165,6 +167,7 @@ def _make_errors(
 
 
 def _make_joint(
+    setting: Setting,
     work: Path,
     elastic: ElasticEncoder,
     space: SearchSpace,
@@ -172,5 +175,10 @@ def _make_joint(
     database: Database | None,
 ) -> Joint:
     """The divergence of choices from the model, on texts of the search split, each evaluated once."""
-    apart = Divergence(elastic, texts, database)
+    by_text: ByText = (
+        EachText(elastic, texts, database)
+        if setting.fleet is None
+        else FleetTexts(setting.fleet, elastic, texts, database)
+    )
+    apart = Divergence(by_text)
     return kept(lambda choice, every: apart(space.chain(choice), every), work / "divergences.jsonl")

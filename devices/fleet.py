@@ -8,16 +8,16 @@ worker that dies takes its agents along; the next one that offers the resource g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 
+from devices.cluster import Facts, connect, explained, results, workers
 from devices.device import AgentProcess, Device
-from devices.errors import CutonceError, DeviceError, MissingDependency, UnknownName, Unreachable
+from devices.errors import UnknownName
 from devices.fingerprint import Fingerprint
 from devices.known import known_device, known_devices
 from devices.runtimes import Arrays
@@ -27,7 +27,6 @@ from devices.worker import WorkerAgent, keep, kept, with_offered
 T = TypeVar("T")
 
 KIND = "fleet"
-PATIENCE = 30.0  # seconds until a device that no worker offers is taken to be away
 
 
 class FleetDevice:
@@ -70,8 +69,7 @@ class FleetDevice:
 
     def start(self, archive: Path) -> AgentProcess:
         program = archive.read_bytes()
-        with self._explained():
-            return _AgentFarAway(self._result(WorkerAgent, archive.name, program, actor=True))
+        return _AgentFarAway(self._result(WorkerAgent, archive.name, program, actor=True))
 
     def run(
         self, runtime: str, path: Path, precision: str, threads: int, batches: Sequence[Arrays]
@@ -87,67 +85,22 @@ class FleetDevice:
             DeviceError: as the device there.
             Unreachable: no worker offers it, or the one that does died.
         """
-        with self._explained():
-            return self._result(with_offered, work)
+        return cast(T, self._result(with_offered, work))
 
     def _result(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """What a worker that offers the device makes of it, however long it takes."""
-        client = connect(self._scheduler)
-        wanted = {self._resource: 1}
-        future = client.submit(function, *arguments, pure=False, resources=wanted, **options)
-        while True:
-            try:
-                return future.result(timeout=PATIENCE)
-            except TimeoutError:
-                known = client.scheduler_info(n_workers=-1)["workers"].values()
-                if future.done() or not any(self._resource in one["resources"] for one in known):
-                    future.cancel()
-                    raise
+        """What a worker that offers the device makes of it."""
+        missing = (
+            f"{self.name} is offered by no worker of {self._scheduler}; start one with "
+            f'--resources "{self._resource}=1".'
+        )
+        with explained(self.name, missing):
+            client, wanted = connect(self._scheduler), {self._resource: 1}
+            future = client.submit(function, *arguments, pure=False, resources=wanted, **options)
+            [found] = results([future], lambda: bool(workers(client, self._is_offered_by)))
+            return found
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """What the fleet's engine raises, as what it means."""
-        try:
-            yield
-        except CutonceError:
-            raise
-        except TimeoutError as error:
-            raise Unreachable(
-                f"{self.name} is offered by no worker of {self._scheduler}; start one with "
-                f'--resources "{self._resource}=1".'
-            ) from error
-        except OSError as error:
-            raise Unreachable(f"{self.name} cannot be reached: {error}.") from error
-        except Exception as error:  # the engine's own, as KilledWorker, or what its work raised
-            said = f"{type(error).__name__}: {error}"
-            if type(error).__module__.partition(".")[0] == "distributed":
-                raise Unreachable(f"{self.name} was lost: {said}") from error
-            raise DeviceError(
-                f"The worker that offers {self.name} failed: {said}. It needs cutonce, as it is here."
-            ) from error
-
-
-_CLIENTS: dict[str, Any] = {}
-
-
-def connect(scheduler: str) -> Any:
-    """The client of a scheduler, one for all that this process asks of it."""
-    if scheduler not in _CLIENTS:
-        try:
-            from distributed import Client
-        except ImportError as error:
-            raise MissingDependency(
-                'A fleet needs dask.distributed; install it with: pip install "cutonce[fleet]".'
-            ) from error
-        _CLIENTS[scheduler] = Client(scheduler, timeout=PATIENCE / 3)
-    return _CLIENTS[scheduler]
-
-
-def disconnect(scheduler: str) -> None:
-    """End the connection to a scheduler, if there is one."""
-    client = _CLIENTS.pop(scheduler, None)
-    if client is not None:
-        client.close()
+    def _is_offered_by(self, worker: Facts) -> bool:
+        return self._resource in worker["resources"]
 
 
 class _AgentFarAway:

@@ -46,10 +46,15 @@ def known_device(kind: str, name: str) -> dict[str, Any]:
 
 def remember_device(kind: str, name: str, facts: Mapping[str, Any]) -> None:
     """Add a device, in place of one of that name. Raises UsageError where ``name`` is none."""
+    require_name(name)
+    known = known_devices()
+    known.setdefault(kind, {})[name] = dict(facts)
+    write_json(known_path(), {"schema": SCHEMA, **known})
+
+
+def require_name(name: str) -> None:
+    """Raises UsageError where ``name`` is none for a device."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is no name for a device; expected letters, digits, dots and hyphens."
         )
-    known = known_devices()
-    known.setdefault(kind, {})[name] = dict(facts)
-    write_json(known_path(), {"schema": SCHEMA, **known})

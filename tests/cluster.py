@@ -11,11 +11,12 @@ SEEDS = {"one": 7, "two": 8}
 """What the workers offer, and the seed of the fake device that it is."""
 
 
-def start_cluster(seeds: Mapping[str, int]) -> Any:
-    """A context manager that ends it; its scheduler_address is where it is. Names to fake devices."""
+def start_cluster(seeds: Mapping[str, int], free: int = 0) -> Any:
+    """A context manager that ends it; its scheduler_address is where it is. Names to fake devices, and so
+    many workers that offer none."""
     import distributed
 
-    workers = {
+    workers: dict[Any, Any] = {
         name: {
             "cls": distributed.Nanny,
             "options": {
@@ -24,5 +25,6 @@ def start_cluster(seeds: Mapping[str, int]) -> Any:
         }
         for name, seed in seeds.items()
     }  # fmt: skip
+    workers |= {n: {"cls": distributed.Nanny, "options": {"nthreads": 1}} for n in range(free)}
     scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": ":0"}}
     return distributed.SpecCluster(workers, scheduler=scheduler, silence_logs=50)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devices import fleet
+from devices import cluster
 from devices.device import open_device
 from devices.known import remember_device
 from tests.cluster import SEEDS, start_cluster
@@ -55,6 +55,16 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
         server.stop()
 
 
+@pytest.fixture
+def ssh_home(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where asyncssh, which a fleet's engine connects by, looks for its configuration."""
+    pytest.importorskip("asyncssh")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "config").write_text((sshd.place / "config").read_text())
+    return tmp_path
+
+
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a cluster whose workers offer the devices ``fleet:one`` and ``fleet:two``.
@@ -63,9 +73,9 @@ def scheduler() -> Iterator[str]:
     put their own in place of."""
     pytest.importorskip("distributed")
     open_device.cache_clear()  # what knows an earlier cluster
-    with start_cluster(SEEDS) as cluster:
-        address = cluster.scheduler_address
+    with start_cluster(SEEDS) as running:
+        address = running.scheduler_address
         for name in SEEDS:
             remember_device("fleet", name, {"scheduler": address, "resource": name})
         yield address
-        fleet.disconnect(address)
+        cluster.disconnect(address)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 SUMMARIES: Mapping[str, str] = {
     "devices": "what can run here, and what is missing",
+    "fleet": "start a fleet of devices and workers over SSH",
     "measure": "how fast is a model on a target",
     "compare": "set two results of measure side by side: a ratio with its interval",
     "profile": "profile a target: measure chosen encoders, fit its latency predictor",

@@ -40,6 +40,7 @@ def search(
     epochs: float = 2.0,
     post_training: bool = False,
     visits: int = 30,
+    fleet: str | None = None,
     store: Path | None = None,
     out: Path = Path("cutonce-run"),
     seed: int = 0,
@@ -59,8 +60,11 @@ def search(
         epochs: of distillation for each chosen network, after its weights were refitted in closed form.
         post_training: no training at all: the refitted weights are what is left.
         visits: per configuration and measurement.
+        fleet: the address of a scheduler of dask.distributed, whose workers evaluate sub-networks: those
+            that offer no device.
 
     Raises:
+        Unreachable: the fleet has no such worker, or is not there.
         UsageError, ModelError, DataError: what was given cannot be used.
         BudgetUnreachable: no sub-network fits any budget; where some are reachable the others are
             listed under ``unreachable``.
@@ -128,6 +132,7 @@ def search(
             rounds=rounds,
             epochs=epochs,
             seed=seed,
+            fleet=fleet,
         )
         try:
             run.finish(search_flow(setting))
@@ -167,6 +172,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--post-training", action="store_true", help="no training: refit in closed form alone"
     )
+    parser.add_argument(
+        "--fleet",
+        metavar="SCHEDULER",
+        help="of dask.distributed, as tcp://HOST:8786, whose workers evaluate the networks",
+    )
     parser.add_argument("--out", type=Path, default=Path("cutonce-run"), help="run directory")
 
 
@@ -183,6 +193,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], int]:
         epochs=args.epochs,
         post_training=args.post_training,
         visits=args.visits,
+        fleet=args.fleet,
         store=args.store,
         out=args.out,
         seed=args.seed,

@@ -17,6 +17,7 @@ from elastic.elastic_encoder import ElasticEncoder
 from elastic.recipes.supernet import SupernetTraining
 from elastic.search.counted import CountedTable
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import SEARCH
 from elastic.search.sensitivity import module_errors
@@ -83,7 +84,10 @@ class Draws:
             elastic = ElasticEncoder(whole)
         errors = module_errors(elastic, space, texts, every=SEARCH)
         strategy = NaturalGradient(errors, self._budgets[place], seed=self._seed + number)
-        apart, count = Divergence(elastic, texts), max(len(SHARES), EVALUATED // len(self.trunks))
+        apart, count = (
+            Divergence(EachText(elastic, texts)),
+            max(len(SHARES), EVALUATED // len(self.trunks)),
+        )
         for choice in strategy.ask_each(range(len(SHARES)), count, 1):
             strategy.tell(choice, apart(space.chain(choice), SEARCH))
         looked_at = count + sum(map(len, space.choices)) / 2

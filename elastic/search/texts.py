@@ -10,6 +10,7 @@ Ohlsson 1998, J. Off. Stat. 14).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -59,6 +60,14 @@ class Texts:
         self._shares = shares[order]
         ends = np.cumsum([len(some) for some in found])[:-1]
         self.places: list[Array] = np.split(np.argsort(order), ends)
+
+    def some(self, numbers: Sequence[int]) -> Texts:
+        """Those of some batches, in the same order with the places of all."""
+        found = copy.copy(self)
+        found.batches = [self.batches[number] for number in numbers]
+        found.outputs = [self.outputs[number] for number in numbers]
+        found.places = [self.places[number] for number in numbers]
+        return found
 
     def count(self, every: int) -> int:
         """How many are looked at where it is every so many."""

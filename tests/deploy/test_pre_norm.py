@@ -19,6 +19,7 @@ from devices.target import Target
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.sensitivity import module_errors
 from elastic.search.texts import Texts
 from elastic.space import SearchSpace
@@ -102,7 +103,7 @@ def test_what_is_cut_is_what_is_masked_and_can_be_refitted(encoder: Encoder) -> 
     for position, values in enumerate(errors):
         choice = [0] * len(errors)
         choice[position] = 1
-        assert Divergence(elastic, Texts(elastic.dense, batches()))(
+        assert Divergence(EachText(elastic, Texts(elastic.dense, batches())))(
             space.chain(choice)
         ) == pytest.approx(values[1], rel=1e-4)
     chain = space.chain([1, 2, 2, 1])

@@ -13,7 +13,7 @@ import pytest
 from deploy.architecture import uniform
 from deploy.exporters.to_fake import cost_list
 from deploy.workload import Workload
-from devices import fleet
+from devices import cluster
 from devices.device import open_device
 from devices.errors import DeviceError, UnknownName, Unreachable
 from devices.files import write_json
@@ -82,7 +82,7 @@ def test_a_worker_that_dies_is_waited_for(
     def die(done: int, _total: int) -> None:
         if done in deaths:
             deaths.remove(done)
-            pids = fleet.connect(scheduler).run(os.getpid)
+            pids = cluster.connect(scheduler).run(os.getpid)
             for pid in pids.values():
                 os.kill(pid, signal.SIGKILL)
 
@@ -97,7 +97,7 @@ def test_a_worker_that_dies_is_waited_for(
 
 
 def test_what_is_not_offered_is_told(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     device = FleetDevice("x", {"scheduler": scheduler, "resource": "three"})
     with pytest.raises(Unreachable, match=r'offered by no worker.*--resources "three=1"'):
         device.fingerprint()
@@ -117,7 +117,7 @@ def test_what_fails_there_is_no_lost_connection(scheduler: str) -> None:  # noqa
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "PATIENCE", 1.0)
+    monkeypatch.setattr(cluster, "PATIENCE", 1.0)
     device = FleetDevice("x", {"scheduler": "tcp://127.0.0.1:9", "resource": "one"})
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         device.fingerprint()

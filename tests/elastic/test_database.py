@@ -13,6 +13,7 @@ from elastic.elastic_encoder import ElasticEncoder
 from elastic.reconstruction.database import Database, eliminated
 from elastic.reconstruction.moments import second_moments
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.sensitivity import anchors, module_errors
 from elastic.search.texts import Texts
 from elastic.space import Chain, SearchSpace, resized, size_of
@@ -146,7 +147,9 @@ def test_errors_along_the_curve_are_near_those_measured(encoder, texts) -> None:
         for level, operator in enumerate(some):
             chain = list(encoder.architecture.operators)
             chain[position] = operator
-            error = Divergence(elastic, Texts(elastic.dense, texts), database)(tuple(chain))
+            error = Divergence(EachText(elastic, Texts(elastic.dense, texts), database))(
+                tuple(chain)
+            )
             if level in anchors(some):
                 assert found[position][level] >= 0.999 * error
             assert 0.2 * error <= found[position][level] + 1e-4
@@ -158,7 +161,9 @@ def test_refitted_modules_err_less(encoder, batches) -> None:
     for position in range(4):
         dense = encoder.architecture.operators[position]
         chain = chain_with(encoder, position, resized(dense, size_of(dense) // 2))
-        assert Divergence(elastic, texts, database)(chain) < Divergence(elastic, texts)(chain)
+        assert Divergence(EachText(elastic, texts, database))(chain) < Divergence(
+            EachText(elastic, texts)
+        )(chain)
 
 
 def test_weights_that_are_no_longer_remembered_are_refitted_again(

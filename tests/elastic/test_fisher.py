@@ -77,12 +77,15 @@ def test_examples_count_one_by_one_however_they_are_batched(make_encoder, batche
 
 def test_keeping_the_important_neurons_hurts_less_than_the_unimportant(encoder, batches) -> None:
     from elastic.search.divergence import Divergence
+    from elastic.search.each_text import EachText
     from elastic.search.texts import Texts
 
     scores = fisher(encoder, batches)
     half = list(encoder.architecture.operators)
     half[3] = type(half[3])(24, half[3].activation)
     texts = Texts(encoder, batches)
-    best = Divergence(ElasticEncoder(encoder, scores), texts)(tuple(half))
-    worst = Divergence(ElasticEncoder(encoder, [-row for row in scores]), texts)(tuple(half))
+    best = Divergence(EachText(ElasticEncoder(encoder, scores), texts))(tuple(half))
+    worst = Divergence(EachText(ElasticEncoder(encoder, [-row for row in scores]), texts))(
+        tuple(half)
+    )
     assert best < 0.5 * worst

@@ -6,6 +6,7 @@ import torch
 
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.search.divergence import Divergence
+from elastic.search.each_text import EachText
 from elastic.search.sensitivity import module_errors
 from elastic.search.texts import Texts
 from elastic.space import SearchSpace
@@ -53,15 +54,19 @@ def test_kl_of_a_chain_is_that_of_its_extraction(elastic, space, texts, batches)
     choice = space.sample(np.random.default_rng(0))
     small = elastic.extract(space.chain(choice))
     expected = _mean_kl(elastic, small, batches)
-    assert Divergence(elastic, texts)(space.chain(choice)) == pytest.approx(expected, 1e-6, 1e-6)
-    assert Divergence(elastic, texts)(space.chain(space.dense)) == pytest.approx(0, abs=1e-12)
+    assert Divergence(EachText(elastic, texts))(space.chain(choice)) == pytest.approx(
+        expected, 1e-6, 1e-6
+    )
+    assert Divergence(EachText(elastic, texts))(space.chain(space.dense)) == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("memory", [0, 20_000, 2**29])
 def test_what_is_shared_with_the_dense_encoder_may_be_kept_or_not(
     elastic, space, texts, batches, memory
 ) -> None:
-    apart = Divergence(elastic, texts, memory=memory)
+    apart = Divergence(EachText(elastic, texts, memory=memory))
     for cut in range(len(space.choices)):
         choice = [int(place >= cut) for place in range(len(space.choices))]
         chain = space.chain(choice)
@@ -74,8 +79,8 @@ def test_what_is_shared_with_the_dense_encoder_may_be_kept_or_not(
 
 def test_more_texts_take_in_those_that_were_looked_at(elastic, space, texts, batches) -> None:
     chain = space.chain(space.sample(np.random.default_rng(0)))
-    expected = {every: Divergence(elastic, texts)(chain, every) for every in (4, 2, 1)}
-    apart, looked_at = Divergence(elastic, texts), []
+    expected = {every: Divergence(EachText(elastic, texts))(chain, every) for every in (4, 2, 1)}
+    apart, looked_at = Divergence(EachText(elastic, texts)), []
     elastic.dense.head.register_forward_hook(lambda *passed: looked_at.append(len(passed[-1])))
     for every in (4, 2, 1, 2):
         assert apart(chain, every) == expected[every]
@@ -106,7 +111,7 @@ def _kl(dense, small, batch) -> np.ndarray:
 
 
 def test_outputs_that_are_not_numbers_diverge_by_none(elastic, space, texts) -> None:
-    apart = Divergence(elastic, texts)
+    apart = Divergence(EachText(elastic, texts))
     with torch.no_grad():
         next(elastic.dense.operators[-1].parameters()).fill_(float("nan"))
     choice = (1,) * (len(space.choices) - 1) + (0,)
