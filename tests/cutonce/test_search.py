@@ -19,10 +19,12 @@ from cutonce.cli import main
 from cutonce.page.text import breakable
 from deploy.architecture import Architecture
 from deploy.encoder import Encoder
+from devices import cluster
 from devices.errors import ArtifactChanged, BudgetUnreachable, ModelError, UsageError
 from devices.target import Target
 from elastic.space import size_of
 from profiler.store import Store
+from tests.cluster import start_cluster
 
 TARGET, OTHER = "fake:3/fake/fp32", "fake:4/fake/fp32"
 VISITS = 9  # enough to be trusted, of exact time
@@ -412,3 +414,26 @@ def _rewrite(artifact: Path, latency: dict[str, Any]) -> None:
         if file["path"] == "reports/latency.json":
             file["sha256"], file["bytes"] = sha256(report), report.stat().st_size
     manifest.write_text(json.dumps({**content, "id": identity(content)}))
+
+
+def test_a_fleet_evaluates_what_one_process_does(
+    found: dict[str, Any], asked: dict[str, Any], place: Path
+) -> None:
+    pytest.importorskip("distributed")
+    with start_cluster({}, free=2) as running:
+        address = running.scheduler_address
+        result = cutonce.search(
+            **asked,
+            budgets=[f"{TARGET}=0.5x"],
+            post_training=True,
+            fleet=address,
+            out=place / "fleet",
+        )
+        cluster.disconnect(address)
+    assert result["budgets"][0]["status"] == found["budgets"][1]["status"] == "met"
+    there, here = (
+        {tuple(row["chain"]): row["kl"] for row in some["evaluated"]} for some in (result, found)
+    )
+    both = there.keys() & here.keys()
+    assert len(both) > 3
+    assert all(there[chain] == pytest.approx(here[chain], rel=1e-5, abs=1e-9) for chain in both)
