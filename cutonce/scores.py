@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NONE = "–"
+ALLOWED_LOSS = 0.005  # of the score, that a variant of DEVICE/auto may lose: half a point
 _PLAIN = ("spearman", "cosine")  # which are no shares
 
 

@@ -32,7 +32,7 @@ from devices.runtimes import RUNTIMES, Arrays
 from devices.target import Target
 from profiler.store import Store
 
-_AUTO = re.compile(r"(?P<device>[^/]+)/auto(?P<threads>@.*)?")
+AUTO = re.compile(r"(?P<device>[^/]+)/auto(?P<threads>@.*)?")
 
 
 def targets_of(text: str) -> list[Target]:
@@ -42,7 +42,7 @@ def targets_of(text: str) -> list[Target]:
         UnknownName, UsageError: as Target.parse.
         DeviceError: ``auto`` where no runtime is installed.
     """
-    match = _AUTO.fullmatch(text)
+    match = AUTO.fullmatch(text)
     if not match:
         return [Target.parse(text)]
     device, threads = match["device"], match["threads"] or ""

@@ -25,7 +25,7 @@ from cutonce.options import (
     require_at_least,
     task_keywords,
 )
-from cutonce.scores import name_of, quoted
+from cutonce.scores import ALLOWED_LOSS, name_of, quoted
 from devices.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from devices.target import Target
     from elastic.families import LoadedModel
     from profiler.store import Store
-
-ALLOWED_LOSS = 0.005  # half a point
 
 
 def export(

@@ -2,8 +2,9 @@
 
 A budget is TARGET=4ms, or TARGET=0.7x for a fraction of the dense model's own latency; it bounds the
 intrinsic latency, or with :p90 the contended 90th percentile. Behind commas it has further limits for
-the same network: 20MB of file, 200MB:memory, TARGET=3ms on another target. Targets without a profile
-are profiled first. Every chosen network is exported and measured before it is called fitting.
+the same network: 20MB of file, 200MB:memory, TARGET=3ms on another target. DEVICE/auto is the fastest
+runtime and precision there that is correct for the dense model. Targets without a profile are profiled
+first. Every chosen network is exported and measured before it is called fitting.
 Interrupted, the same command goes on where it stopped.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,8 @@ def search(
     Args:
         model: directory or hub name of a checkpoint, or of a cutonce encoder.
         budgets: ``TARGET=4ms[:p90]`` or ``TARGET=0.7x[:p90]``, with further limits behind commas:
-            ``20MB``, ``200MB:memory``, ``OTHER_TARGET=3ms``.
+            ``20MB``, ``200MB:memory``, ``OTHER_TARGET=3ms``. ``DEVICE/auto[@THREADS]`` stands for the
+            target there on which the dense model is fastest, of those where it is correct.
         data, text, text_pair, label, evaluation, task, max_length: the task; without ``label`` only
             the agreement with the dense model is reported.
         batch, length: the workload that the budgets are about.
@@ -69,15 +72,16 @@ def search(
         BudgetUnreachable: no sub-network fits any budget; where some are reachable the others are
             listed under ``unreachable``.
     """
+    from cutonce.automatic import open_targets, parse_budgets, settle
     from cutonce.runs import Run
     from cutonce.searching import search_flow
     from cutonce.setting import Setting
     from cutonce.supernets import trained_supernet
     from cutonce.tasks import load_task
+    from cutonce.variants import targets_of
     from deploy.export_pool import ExportPool
     from devices.errors import BudgetUnreachable
     from elastic.families import load
-    from elastic.search.budget import Budget
     from elastic.trunk import Trunk
     from profiler.store import open_store
 
@@ -85,10 +89,12 @@ def search(
     require_at_least(0, epochs=epochs)
     if post_training:
         epochs = 0.0
-    parsed = tuple(dict.fromkeys(Budget.parse(text) for text in budgets))
+    budgets = list(dict.fromkeys(budgets))
+    left_open = open_targets(budgets)
+    parsed = parse_budgets(budgets, {name: str(targets_of(name)[0]) for name in left_open})
     request: dict[str, Any] = {
         "model": str(model),
-        "budgets": [budget.text for budget in parsed],
+        "budgets": budgets,
         "workload": [batch, length],
         "rounds": rounds,
         "epochs": epochs,
@@ -134,8 +140,11 @@ def search(
             seed=seed,
             fleet=fleet,
         )
+        settled = settle(left_open, setting)
+        targets = {name: some["target"] for name, some in settled.items()}
+        setting = replace(setting, budgets=parse_budgets(budgets, targets))
         try:
-            run.finish(search_flow(setting))
+            run.finish(search_flow(setting) | {"automatic": settled})
         except BudgetUnreachable:
             run.discard()  # the measurements are in the store
             raise
@@ -264,6 +273,9 @@ def certified(*, loss: float, bound: float, probability: float) -> str:
 
 
 def show(result: dict[str, Any]) -> None:
+    for name, settled in result.get("automatic", {}).items():
+        left = [row for row in settled["variants"] if not row["out"]]
+        talk(f"{name} is {settled['target']}, the fastest of {len(left)} that are correct.")
     show_budgets(result)
     if counted := result.get("search"):
         failed = (

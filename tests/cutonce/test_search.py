@@ -437,3 +437,43 @@ def test_a_fleet_evaluates_what_one_process_does(
     both = there.keys() & here.keys()
     assert len(both) > 3
     assert all(there[chain] == pytest.approx(here[chain], rel=1e-5, abs=1e-9) for chain in both)
+
+
+def test_auto_is_settled_once_and_then_searched_for(
+    asked: dict[str, Any],
+    place: Path,
+    put_profile: Callable[..., Path],
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from cutonce import searching
+    from cutonce.variants import Contest
+    from elastic.families import load
+
+    around = load(model).encoder.architecture
+    put_profile(place / "store.sqlite", "fake:3/fake/int8", encoders=14, around=around)
+    wanted = asked | {"budgets": ["fake:3/auto=0.7x"], "post_training": True, "out": place / "auto"}
+    with monkeypatch.context() as patch:
+        patch.setattr(searching, "search_flow", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cutonce.search(**wanted)
+    monkeypatch.setattr(Contest, "hold", interrupted)
+    result = cutonce.search(**wanted)
+    settled, [entry] = result["automatic"]["fake:3/auto"], result["budgets"]
+    rows = {row["target"]: row for row in settled["variants"]}
+    assert {*rows} == {str(Target.parse(text)) for text in (TARGET, "fake:3/fake/int8")}
+    correct = [target for target, row in rows.items() if not row["out"]]
+    fastest = min(correct, key=lambda target: rows[target]["latency"]["intrinsic"])
+    assert entry["target"] == settled["target"] == fastest
+    assert entry["status"] == "met"
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_auto_is_held_to_the_form_of_a_budget(asked: dict[str, Any], place: Path) -> None:
+    for wrong in ("fake:3/auto", "fake:3/auto=4", "fake:3/auto@x=4ms"):
+        with pytest.raises(UsageError):
+            cutonce.search(**asked, budgets=[wrong], out=place / "wrong")
+    assert not (place / "wrong").exists()
