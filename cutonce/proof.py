@@ -18,6 +18,7 @@ from devices.runtimes import Arrays
 from devices.target import Target
 
 PARITY_EXAMPLES = 64
+AT_ONCE = 16  # texts, which ExecuTorch's programs take at most
 
 
 def new_campaign(command: str) -> str:
@@ -46,17 +47,24 @@ def parity(subject: Subject, wanted: Reference) -> ParityReport:
     return wanted.check(open_device(subject.target.device), subject.target, subject.exported)
 
 
+def _parts(batch: Arrays) -> list[Arrays]:
+    """A batch in parts that a file of every format takes at once."""
+    starts = range(0, len(batch["input_ids"]), AT_ONCE)
+    return [{name: some[at : at + AT_ONCE] for name, some in batch.items()} for at in starts]
+
+
 def metrics(subject: Subject, task: Task, split: str = "report") -> dict[str, float]:
     """The task's metrics on one split, answered by the exported file in a fresh process."""
-    batches = task.batches(split)
+    parts = [part for batch in task.batches(split) for part in _parts(batch)]
     target = subject.target
     answers = iter(
         open_device(target.device).run(
-            target.runtime, subject.exported.path, target.precision, target.threads, batches
+            target.runtime, subject.exported.path, target.precision, target.threads, parts
         )
     )
 
-    def answer(_inputs: Arrays) -> np.ndarray[Any, Any]:
-        return next(answers)[0]  # evaluate asks for the batches in the order that they were run in
+    def answer(inputs: Arrays) -> np.ndarray[Any, Any]:
+        # Asked for batch by batch, in the order that they were run in.
+        return np.concatenate([next(answers)[0] for _ in _parts(inputs)])
 
     return task.evaluate(answer, split)
