@@ -250,7 +250,9 @@ def parse() -> argparse.Namespace:
     data = os.environ.get("CUTONCE_DATA")
     parser.add_argument("--data", type=Path, default=None if data is None else Path(data))
     parser.add_argument("--out", type=Path, default=Path("cutonce-deployment"))
-    parser.add_argument("--sizes", nargs="*", default=list(SIZES), help="none for the rest alone")
+    parser.add_argument(
+        "--sizes", nargs="*", choices=SIZES, default=list(SIZES), help="none for the rest alone"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--devices", nargs="+", default=["local"], help="to prove every target on")
     parser.add_argument("--quick", action="store_true", help="small encoders")
