@@ -32,15 +32,26 @@ def strayed(encoder: Encoder, directory: Path, texts: int) -> float:
     return float(np.linalg.norm(off) / np.linalg.norm(size))
 
 
-def test_what_8_bits_do_not_carry_is_left_in_fp32(tmp_path: Path) -> None:
+def grown(factor: float) -> Encoder:
+    """Small differences grow from layer to layer, the more the larger its weights are."""
     torch.manual_seed(0)
     layer = (Attention(4, 8), FeedForward(48))
     encoder = Encoder(Architecture(60, 32, layer * 2, positions=24, labels=3)).eval()
     with torch.no_grad():
         for module in encoder.modules():
             if isinstance(module, torch.nn.Linear):
-                module.weight *= 3  # small differences grow from layer to layer
-    export_variant(encoder, "openvino", "fp32", tmp_path / "plain")
-    shutil.copytree(tmp_path / "plain", tmp_path / "controlled")  # what both start from
-    assert strayed(encoder, tmp_path / "plain", LEAST - 1) > 1.3 * STRAY
-    assert strayed(encoder, tmp_path / "controlled", LEAST) < 1.1 * STRAY
+                module.weight *= factor
+    return encoder
+
+
+def test_what_8_bits_do_not_carry_is_left_in_fp32(tmp_path: Path) -> None:
+    # How much 8 bits carry hangs on the processor: those with VNNI need larger weights to fail.
+    for factor in (3, 16):
+        encoder, place = grown(factor), tmp_path / str(factor)
+        export_variant(encoder, "openvino", "fp32", place / "plain")
+        shutil.copytree(place / "plain", place / "controlled")  # what both start from
+        if strayed(encoder, place / "plain", LEAST - 1) > 1.3 * STRAY:
+            break
+    else:
+        pytest.fail("8 bits carry all of these encoders")
+    assert strayed(encoder, place / "controlled", LEAST) < 1.1 * STRAY
