@@ -43,7 +43,8 @@ def _with_targets(budget: str, targets: Mapping[str, str]) -> str:
 
 
 def settle(names: Iterable[str], setting: Setting) -> Settled:
-    """The fastest correct variant of the dense model for each; ``setting`` may still lack budgets.
+    """The fastest correct variant of the dense model for each; what ``setting`` has for
+    budgets does not matter.
 
     Raises GateNotMet where none is correct.
     """

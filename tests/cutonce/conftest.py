@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,19 @@ def model(tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     BertForSequenceClassification(config).save_pretrained(directory)
     loaded.save_pretrained(directory)
     return directory
+
+
+@pytest.fixture(scope="session")
+def small_task(model: Path, data: Path) -> dict[str, Any]:
+    """What a search of the model on its task is given."""
+    return {
+        "model": model,
+        "data": data,
+        "text": "text",
+        "label": "label",
+        "max_length": 32,
+        "length": 32,
+    }
 
 
 @pytest.fixture(autouse=True)

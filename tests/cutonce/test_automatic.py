@@ -21,20 +21,14 @@ PRECISIONS = ("fp32", "int8")
 
 @pytest.fixture
 def asked(
-    model: Path, data: Path, put_profile: Callable[..., Path], tmp_path: Path
+    small_task: dict[str, Any], put_profile: Callable[..., Path], tmp_path: Path
 ) -> dict[str, Any]:
     """With a store that has profiles around the model, of both precisions."""
-    around = load(model).encoder.architecture
+    around = load(small_task["model"]).encoder.architecture
     for precision in PRECISIONS:
         store = tmp_path / "store.sqlite"
         put_profile(store, f"fake:3/fake/{precision}", encoders=14, around=around)
-    return {
-        "model": model,
-        "data": data,
-        "text": "text",
-        "label": "label",
-        "max_length": 32,
-        "length": 32,
+    return small_task | {
         "post_training": True,
         "visits": 9,
         "store": tmp_path / "store.sqlite",

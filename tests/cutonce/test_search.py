@@ -44,14 +44,8 @@ def place(
 
 
 @pytest.fixture(scope="module")
-def asked(model: Path, data: Path, place: Path) -> dict[str, Any]:
-    return {
-        "model": model,
-        "data": data,
-        "text": "text",
-        "label": "label",
-        "max_length": 32,
-        "length": 32,
+def asked(small_task: dict[str, Any], place: Path) -> dict[str, Any]:
+    return small_task | {
         "epochs": 0.5,
         "visits": VISITS,
         "store": place / "store.sqlite",

@@ -37,7 +37,8 @@ def test_what_is_no_file_of_hosts_is_told(tmp_path: Path, text: str, said: str) 
         read_hosts(path)
 
 
-def test_a_fleet_offers_its_devices(ssh_home: Path) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("ssh_home")
+def test_a_fleet_offers_its_devices() -> None:
     with start([Host("board", device="one"), Host("board")], sys.executable) as running:
         address = running.scheduler_address
         device = FleetDevice("one", {"scheduler": address, "resource": "one"})
@@ -47,13 +48,14 @@ def test_a_fleet_offers_its_devices(ssh_home: Path) -> None:  # noqa: ARG001
         cluster.disconnect(address)
 
 
-def test_a_host_that_does_not_serve_is_told(ssh_home: Path) -> None:  # noqa: ARG001
+def test_a_host_that_does_not_serve_is_told(ssh_home: Path) -> None:
     with pytest.raises(Unreachable, match="did not start"):
-        start([Host("board")], "/no/python; touch /tmp/reached")
-    assert not Path("/tmp/reached").exists()
+        start([Host("board")], f"/no/python; touch {ssh_home}/reached")
+    assert not (ssh_home / "reached").exists()
 
 
-def test_a_changed_host_key_is_refused(ssh_home: Path, sshd: Sshd) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("ssh_home")
+def test_a_changed_host_key_is_refused(sshd: Sshd) -> None:
     known = (sshd.place / "known_hosts").read_text()
     sshd.know((sshd.place / "user_key.pub").read_text())
     try:
