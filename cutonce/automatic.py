@@ -16,6 +16,7 @@ from typing import Any
 from cutonce.scores import ALLOWED_LOSS
 from cutonce.setting import Setting
 from cutonce.variants import AUTO, Contest, targets_of
+from devices.errors import UsageError
 from devices.files import write_json
 from elastic.search.budget import Budget
 
@@ -31,7 +32,15 @@ def open_targets(budgets: Iterable[str]) -> list[str]:
 
 def parse_budgets(budgets: Iterable[str], targets: Mapping[str, str]) -> tuple[Budget, ...]:
     """Each once, with targets in the place of the names that stand for them."""
-    return tuple(dict.fromkeys(Budget.parse(_with_targets(text, targets)) for text in budgets))
+    return tuple(dict.fromkeys(_parsed(text, targets) for text in budgets))
+
+
+def _parsed(budget: str, targets: Mapping[str, str]) -> Budget:
+    settled = _with_targets(budget, targets)
+    try:
+        return Budget.parse(settled)
+    except UsageError as error:  # about what was given, not what it stands for
+        raise UsageError(str(error).replace(settled, budget)) from error
 
 
 def _with_targets(budget: str, targets: Mapping[str, str]) -> str:

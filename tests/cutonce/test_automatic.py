@@ -66,6 +66,11 @@ def test_auto_is_held_to_the_form_of_a_budget(asked: dict[str, Any]) -> None:
     assert not asked["out"].exists()
 
 
+def test_an_error_names_the_budget_as_it_was_given() -> None:
+    with pytest.raises(UsageError, match="Budget 'local/auto=4' is not TARGET=4ms"):
+        parse_budgets(["local/auto=4"], {"local/auto": "local/torch/fp32@2"})
+
+
 def test_every_part_of_a_budget_may_be_open() -> None:
     texts = ["local/auto@1=4ms:p90, 20MB,fake:3/auto=0.5x", "fake:3/auto=0.5x", "fake:3/auto=0.5x"]
     assert open_targets(texts) == ["local/auto@1", "fake:3/auto"]
