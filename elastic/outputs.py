@@ -31,6 +31,11 @@ def has_classes(architecture: Architecture) -> bool:
     return architecture.output not in _NUMBERS
 
 
+def single(values: Tensor) -> Tensor:
+    """In single precision at least: 8 bits, as of bf16, are too few to compare by."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def choices(architecture: Architecture, outputs: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Logits [batch, choices, classes], and what each choice weighs [batch, choices].
 
@@ -40,6 +45,7 @@ def choices(architecture: Architecture, outputs: Tensor, mask: Tensor) -> tuple[
     Args:
         outputs: of the encoder. mask: [batch, sequence], 1 for tokens and 0 for padding.
     """
+    outputs = single(outputs)
     match architecture.output:
         case "multi-label":
             outputs = torch.stack([torch.zeros_like(outputs), outputs], -1)
@@ -67,7 +73,7 @@ def divergence(
     unit-variance Gaussians around the outputs, half their squared distance.
     """
     if not has_classes(architecture):
-        return 0.5 * (reference - outputs).square().sum(-1)
+        return 0.5 * (single(reference) - single(outputs)).square().sum(-1)
     wanted, weights = choices(architecture, reference / temperature, mask)
     found, _ = choices(architecture, outputs / temperature, mask)
     wanted, found = wanted.log_softmax(-1), found.log_softmax(-1)
@@ -95,6 +101,7 @@ def loss(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tens
             :data:`~deploy.kinds.IGNORED` where none is scored; float [batch] of a regression.
     """
     if not has_classes(architecture):
+        outputs = single(outputs)
         return nn.functional.mse_loss(outputs.squeeze(-1), labels.to(outputs))
     logits, _ = choices(architecture, outputs, mask)
     return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)

@@ -19,6 +19,8 @@ from tests.sshd import SSHD, Sshd
 # Two test processes share the cores, each with processes of its own; nothing here is large enough for a
 # second thread to pay, and threads that wait for each other spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What is trained is the same on every machine.
+os.environ.setdefault("ACCELERATE_MIXED_PRECISION", "no")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -34,7 +34,7 @@ from devices.runtimes import Arrays
 from elastic.checkpoint import ElasticCheckpoint
 from elastic.elastic_encoder import ElasticEncoder
 from elastic.importance.stream import stream_fisher
-from elastic.outputs import divergence, has_classes, loss
+from elastic.outputs import divergence, has_classes, loss, single
 from elastic.recipes.draws import SHARES, Drawn, Draws
 from elastic.recipes.processes import agreed
 from elastic.recipes.stages import Stage, Stages
@@ -205,7 +205,7 @@ def _relations_apart(seen: Seen, taught: Seen, mask: Tensor) -> Tensor:
 def _relations(projected: Tensor, heads: int, mask: Tensor) -> Tensor:
     """Logarithms of how much every token relates to every other: [batch, heads, sequence, sequence]."""
     split = projected.unflatten(-1, (heads, -1)).transpose(1, 2)
-    scores = split @ split.transpose(-1, -2) * split.shape[-1] ** -0.5
+    scores = single(split @ split.transpose(-1, -2)) * split.shape[-1] ** -0.5
     return scores.masked_fill(mask[:, None, None] == 0, torch.finfo(scores.dtype).min).log_softmax(
         -1
     )

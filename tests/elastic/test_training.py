@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from deploy.architecture import uniform
 from deploy.encoder import Encoder
 from devices.errors import ModelError, UsageError
+from devices.fingerprint import local_fingerprint
 from elastic.recipes import training
 from elastic.recipes.training import _require_examples, fit, inputs_of
 
@@ -68,6 +70,26 @@ def test_mixed_precision_is_of_every_part_of_the_model(student, task, monkeypatc
 
     fit(student, task, loss=loss, **(SETTINGS | {"epochs": 0.1}))
     assert kinds == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("flags", "told", "narrow"),
+    [
+        (("avx512_bf16",), None, True),
+        (("avx2", "avx512f"), None, False),
+        (("amx_bf16",), "no", False),
+    ],
+)
+def test_products_are_in_bf16_where_the_processor_has_it_unless_accelerate_is_told(
+    flags, told, narrow, monkeypatch
+) -> None:
+    here = replace(local_fingerprint(), flags=flags)
+    monkeypatch.setattr(training, "local_fingerprint", lambda: here)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv(training.MIXED_PRECISION)
+    if told:
+        monkeypatch.setenv(training.MIXED_PRECISION, told)
+    assert training._unchanging()["bf16"] is narrow
 
 
 def test_without_a_place_nothing_is_written(student, task, tmp_path, monkeypatch) -> None:
