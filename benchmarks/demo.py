@@ -1,10 +1,12 @@
-"""What `cutonce demo` takes and gives on this machine: time, memory, budgets, accuracy.
+"""What `cutonce demo` takes and gives: time, memory, budgets, accuracy.
 
-    python benchmarks/demo.py [--out DIR] [--seed N] [--json FILE]
+    python benchmarks/demo.py [--device NAME] [--out DIR] [--seed N] [--json FILE]
 
-Runs the public command in a process of its own and prints PASS or MISS per target:
+Runs the public command in a process of its own, for this machine or a device that `cutonce devices add`
+or examples/emulated_device.py made known, and prints PASS or MISS per target:
 
-- under 5 minutes, and under 3 GB of memory (proportional set size of the whole process tree, sampled);
+- on this machine under 5 minutes; under 3 GB of memory here (proportional set size of the whole process
+  tree, sampled);
 - the dense model beats the majority class and TF-IDF with logistic regression;
 - every budget is met by the exported artifact, measured again by `cutonce verify`;
 - every sub-network is within 3 points of the dense model's accuracy.
@@ -37,22 +39,25 @@ def main() -> int:
             raise SystemExit(
                 f"{out} exists; what is finished is not run again, so name another --out."
             )
-        done = cutonce("demo", "--out", str(out), "--seed", str(seed))
+        asked = ("--device", args.device, "--out", str(out), "--seed", str(seed))
+        done = cutonce("demo", *asked)
     if done.code not in (0, 3):
         raise SystemExit(f"the demo failed with exit code {done.code}")
     for title, seconds in done.phases:
         print(f"{seconds:5.0f} s  {title}")
-    return verdict(judge(done), args.json, seed=seed, demo=done.result, phases=done.phases)
+    return verdict(
+        judge(done, args.device), args.json, seed=seed, demo=done.result, phases=done.phases
+    )
 
 
-def judge(done: Timed) -> list[Row]:
+def judge(done: Timed, device: str) -> list[Row]:
     result = done.result
     found, checked = result["search"], result["verify"]["artifacts"]
     dense = found["dense"]["metrics"]["report"]["accuracy"]
     baselines = result["baselines"]
     others = ", ".join(f"{name} {value:.1%}" for name, value in baselines.items())
     rows = [
-        ("time", f"{done.seconds:.0f} s", done.seconds < SECONDS),
+        ("time", f"{done.seconds:.0f} s", done.seconds < SECONDS or device != "local"),
         ("peak memory", f"{done.peak / 1e9:.2f} GB", done.peak < BYTES),
         (
             "dense model",
@@ -87,6 +92,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, help="keep the demo's directory (default: a temporary one)"
     )
+    parser.add_argument("--device", default="local")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
