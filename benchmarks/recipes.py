@@ -134,9 +134,10 @@ class Bench:
         }  # fmt: skip
 
     def _profile(self) -> Any:
+        """With one seed for all dense models of a task, so that what one measured serves the others."""
         return cutonce.profile(
             [str(TARGET)], around=str(self.dense), length=[self.workload.length], store=self.store,
-            seed=self.seed,
+            seed=drawn_seed(self.args.out),
         )  # fmt: skip
 
     def _supernet(self, recipe: str) -> Iterator[dict[str, Any]]:
