@@ -1,6 +1,7 @@
 """Train a small language model of one's own: a tokenizer and a masked language model from text files.
 
-Every copy of the text has other words masked; --epochs says how many there are. What is written is an
+Every copy of the text has other words masked; --epochs says how many there are. A deep encoder is trained
+at a quarter and at half of its layers first (elastic.recipes.stacking). What is written is an
 ordinary Hugging Face directory in half precision, with a model card, to be fine-tuned by
 `cutonce train DIR --recipe dense`. Interrupted, the same command goes on from its last checkpoint.
 """
@@ -8,7 +9,7 @@ ordinary Hugging Face directory in half precision, with a model card, to be fine
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from cutonce.options import require_at_least
 from devices.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from deploy.architecture import Architecture
     from deploy.task import Task
 
 SHAPE = "L12-H256-A4-F1024"
@@ -54,7 +56,6 @@ def pretrain(
     from cutonce.training import same_request, unfinished
     from deploy.costs import parameters
     from devices.files import sha256
-    from elastic.recipes.dense import dense
     from elastic.recipes.processes import finish
 
     require_at_least(1, epochs=epochs)
@@ -74,13 +75,12 @@ def pretrain(
     with progress("training the tokenizer"):
         task = _task(paragraphs, work, vocabulary, length, epochs, seed)
     architecture = replace(architecture, vocabulary=task.tokenizer_size, positions=512)
-    with progress(f"training {out.name}") as advance:
-        dense(architecture, task, out=work / "model", epochs=1.0, progress=advance, **settings)
-    score = _score(task, work / "model")
+    model = _train(architecture, task, work, settings)
+    score = _score(task, model)
     count = parameters(architecture)
 
     def write(place: Path) -> None:
-        _halve(work / "model", place)
+        _halve(model, place)
         card = _card(out.name, shape, count, list(texts), epochs, length, score, note)
         (place / "README.md").write_text(card, encoding="utf-8")
 
@@ -141,6 +141,29 @@ def _chunks(paragraphs: Sequence[str], tokenizer: Any, length: int) -> Any:
             room -= count
     if words:
         yield " ".join(words)
+
+
+def _train(architecture: Architecture, task: Task, work: Path, settings: Mapping[str, Any]) -> Path:
+    """One depth after the other; returns where the last is."""
+    from elastic.recipes.dense import dense
+    from elastic.recipes.stacking import SHARES, depths, stack
+
+    operators = architecture.operators
+    found = depths(len(operators) // 2)
+    begin: Path | Architecture = architecture.with_operators(operators[: 2 * found[0]])
+    for number, (layers, share) in enumerate(zip(found, SHARES[len(found)], strict=True)):
+        place = work / f"L{layers}"
+        if isinstance(begin, Path):
+            begin = stack(begin, work / f"L{layers}-begun")
+        if not place.exists():
+            with progress(f"training {layers} layers") as advance:
+                own = {
+                    **settings,
+                    "seed": settings["seed"] + number,
+                }  # other words of the texts hidden
+                dense(begin, task, out=place, epochs=share, progress=advance, **own)
+        begin = place
+    return place
 
 
 def _score(task: Task, model: Path) -> dict[str, float]:

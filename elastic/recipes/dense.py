@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from deploy.architecture import Architecture
+from deploy.kinds import IGNORED
 from deploy.task import Task
 from deploy.tokens import load_tokenizer
 from devices.errors import UsageError
-from elastic.outputs import loss
+from elastic.outputs import loss, single
 from elastic.quiet import quiet
 from elastic.recipes.processes import finish
 from elastic.recipes.training import Batch, Loss, Progress, fit, inputs_of
@@ -121,11 +122,25 @@ def _loss(task: Task) -> Loss:
     def of(model: nn.Module, batch: Batch) -> Tensor:
         taken = inspect.signature(model.forward).parameters  # some families have no token types
         inputs = {name: tensor for name, tensor in inputs_of(batch).items() if name in taken}
+        if task.output == "masked-language-model":
+            return _named(model, inputs, batch["labels"])
         found = model(**inputs)
         outputs = found.logits if "logits" in found else _both(found)
         return loss(described, outputs, batch["attention_mask"], batch["labels"])
 
     return of
+
+
+def _named(model: Any, inputs: Batch, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of hidden words, the only ones that the vocabulary is multiplied with."""
+    hidden = labels != IGNORED
+    decoder: nn.Module = model.get_output_embeddings()
+    handle = decoder.register_forward_pre_hook(lambda _, given: (given[0][hidden],))
+    try:
+        logits = model(**inputs).logits
+    finally:
+        handle.remove()
+    return nn.functional.cross_entropy(single(logits), labels[hidden])
 
 
 def _both(found: Any) -> Tensor:

@@ -25,7 +25,7 @@ WORDS = [
     "coal",
     "stone",
 ]
-SMALL = {"shape": "L1-H32-A2-F64", "vocabulary": 200, "length": 16, "learning_rate": 3e-3}
+SMALL = {"shape": "L2-H32-A2-F64", "vocabulary": 200, "length": 16, "learning_rate": 3e-3}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_it_names_hidden_words_and_says_what_it_is(made: dict[str, Any], corpus:
     card = (place / "README.md").read_text()
     assert corpus.name in card
     assert "Of nobody." in card
-    assert "L1-H32-A2-F64" in card
+    assert "L2-H32-A2-F64" in card
     assert not list(place.parent.glob(".*"))
 
 
