@@ -21,6 +21,7 @@ from deploy.tokens import load_tokenizer
 from devices.errors import UsageError
 from elastic.outputs import loss, single
 from elastic.quiet import quiet
+from elastic.recipes.hiding import Hiding
 from elastic.recipes.processes import finish
 from elastic.recipes.training import Batch, Loss, Progress, fit, inputs_of
 
@@ -33,6 +34,7 @@ def dense(
     epochs: float = 3.0,
     learning_rate: float = 5e-5,
     batch_size: int = 32,
+    dropout: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Path:
@@ -45,6 +47,7 @@ def dense(
         model: a directory or hub name, whose head is replaced where it has other outputs, or
             an architecture of BERT's shape to train from scratch.
         epochs, learning_rate, batch_size: see :func:`elastic.recipes.training.fit`.
+        dropout: while it is trained here; None for the model's own.
 
     Raises:
         UsageError: the task has no labels, or the architecture is not BERT-shaped.
@@ -55,6 +58,10 @@ def dense(
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # new weights; the Trainer seeds everything after them
         network = _network(model, task)
+    if dropout is not None:
+        for module in network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
     unfinished = out.with_name(f".{out.name}.training")
     fit(
         network,
@@ -119,10 +126,14 @@ def _loss(task: Task) -> Loss:
         vocabulary=1, hidden=1, operators=(), labels=len(task.label_names), head=task.output
     )
 
+    hiding = Hiding(task) if task.output == "masked-language-model" else None
+
     def of(model: nn.Module, batch: Batch) -> Tensor:
+        if hiding:
+            batch = hiding(batch)
         taken = inspect.signature(model.forward).parameters  # some families have no token types
         inputs = {name: tensor for name, tensor in inputs_of(batch).items() if name in taken}
-        if task.output == "masked-language-model":
+        if hiding:
             return _named(model, inputs, batch["labels"])
         found = model(**inputs)
         outputs = found.logits if "logits" in found else _both(found)
