@@ -21,6 +21,7 @@ from deploy.tokens import load_tokenizer
 from devices.errors import UsageError
 from elastic.outputs import loss, single
 from elastic.quiet import quiet
+from elastic.recipes.from_scratch import from_scratch
 from elastic.recipes.hiding import Hiding
 from elastic.recipes.processes import finish
 from elastic.recipes.training import Batch, Loss, Progress, fit, inputs_of
@@ -88,8 +89,6 @@ def _network(model: str | Path | Architecture, task: Task) -> Any:
     import transformers
 
     from elastic.families import family_of, locate, read_config
-    from elastic.families.bert import FAMILY as BERT
-    from elastic.families.bert import config_of
     from elastic.families.family import PROBLEMS
     from elastic.families.reading import read_model
 
@@ -103,9 +102,7 @@ def _network(model: str | Path | Architecture, task: Task) -> Any:
         settings["problem_type"] = problem
     if isinstance(model, Architecture):
         task.check_fits(replace(model, labels=labels, head=output))
-        kind = BERT.class_for(output)
-        with quiet():
-            return getattr(transformers, kind)(config_of(model, settings))
+        return from_scratch(model, output, settings)
     directory = locate(model)
     config = read_config(directory)
     family = family_of(config, str(directory))
