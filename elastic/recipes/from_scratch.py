@@ -20,9 +20,10 @@ AMPLITUDE = 0.1
 def from_scratch(architecture: Architecture, output: str, settings: dict[str, Any]) -> Any:
     """The transformers model of a dense BERT shape.
 
-    The table of positions begins as sinusoids (Vaswani et al. 2017, arXiv 1706.03762, §3.5). From these,
-    attention learns within hundreds of steps to look at a word's neighbours; with random rows a masked
-    language model goes on for thousands by how frequent words are.
+    A masked language model's table of positions begins as sinusoids (Vaswani et al. 2017, arXiv
+    1706.03762, §3.5). From these, attention learns within hundreds of steps to look at a word's
+    neighbours; with random rows it goes on for thousands by how frequent words are. Texts are classified
+    by single words to begin with, which strong positions only hide.
 
     Args:
         output: of its head. settings: of the configuration, beside the shape.
@@ -34,9 +35,10 @@ def from_scratch(architecture: Architecture, output: str, settings: dict[str, An
 
     with quiet():
         network = getattr(transformers, FAMILY.class_for(output))(config_of(architecture, settings))
-    table = network.base_model.embeddings.position_embeddings.weight
-    with torch.no_grad():
-        table.copy_(AMPLITUDE * sinusoids(*table.shape))
+    if output == "masked-language-model":
+        table = network.base_model.embeddings.position_embeddings.weight
+        with torch.no_grad():
+            table.copy_(AMPLITUDE * sinusoids(*table.shape))
     return network
 
 

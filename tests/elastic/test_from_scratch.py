@@ -23,12 +23,13 @@ def test_what_two_positions_have_in_common_depends_on_their_distance(width: int)
         assert alike[0, 0] > alike[0, 1] > alike[0, 2]
 
 
-def test_positions_begin_as_sinusoids_and_the_rest_at_random() -> None:
+@pytest.mark.parametrize("output", ["classification", "masked-language-model"])
+def test_positions_of_a_language_model_begin_as_sinusoids(output: str) -> None:
     shape = uniform(1, 16, 2, 32, vocabulary=40, positions=12)
     torch.manual_seed(0)
-    network = from_scratch(shape, "classification", {})
-    embeddings = network.bert.embeddings
-    assert embeddings.position_embeddings.weight.equal(AMPLITUDE * sinusoids(12, 16))
+    embeddings = from_scratch(shape, output, {}).bert.embeddings
+    begun = embeddings.position_embeddings.weight.equal(AMPLITUDE * sinusoids(12, 16))
+    assert begun == (output == "masked-language-model")
     assert embeddings.word_embeddings.weight.std().item() == pytest.approx(0.02, rel=0.1)
 
 
