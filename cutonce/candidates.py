@@ -8,13 +8,15 @@ from itertools import cycle
 
 import numpy as np
 
-from deploy.architecture import Architecture, uniform
+from deploy.architecture import Architecture, Projection, SeparableConvolution, uniform
 from deploy.workload import Workload
 from elastic.space import SearchSpace
 
 Pair = tuple[Architecture, Workload]
 
 POOL = 400  # candidates that the D-optimal choice is made from
+OTHER = 0.25  # of encoders of many shapes, with other sub-layers than BERT's: NAS-BERT's
+KERNELS = (3, 5, 7)
 # The embedding table is looked up row by row, so its size does not show in the latency; a small
 # one keeps the exported random-weight encoders small.
 VOCABULARY = 1024
@@ -48,4 +50,15 @@ def _random_encoder(rng: np.random.Generator) -> Architecture:
     layers, heads = int(rng.integers(1, 7)), hidden // int(rng.choice((32, 64)))
     dense = uniform(layers, hidden, heads, 4 * hidden, vocabulary=VOCABULARY)
     space = SearchSpace.around(dense)
-    return space.architecture(space.sample(rng))
+    found = space.architecture(space.sample(rng))
+    return _with_others(found, rng) if rng.random() < OTHER else found
+
+
+def _with_others(architecture: Architecture, rng: np.random.Generator) -> Architecture:
+    """Some sub-layers are separable convolutions, and all have a hidden size of their own."""
+    projection = Projection(64 * int(rng.integers(2, 9)))
+    chain = (
+        SeparableConvolution(int(rng.choice(KERNELS))) if rng.random() < 0.5 else operator
+        for operator in architecture.operators
+    )
+    return architecture.with_operators([projection, *chain])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cutonce.profiles import stored_profile
-from deploy.architecture import Architecture
+from deploy.architecture import Architecture, SeparableConvolution
 from deploy.workload import Workload
 from devices.errors import UsageError
 from devices.target import Target
@@ -30,7 +30,8 @@ class Pricing:
     def find(cls, target: str, workload: Workload, store: Path | None = None) -> Pricing:
         """By the profile in the store, by default the user's own.
 
-        Raises UsageError where there is none of ``target`` on this machine as it is now.
+        Raises UsageError where there is none of ``target`` on this machine as it is now, or only one
+        without convolutions, which would be priced by their few products.
         """
         parsed = Target.parse(target)
         with open_store(store) as opened:
@@ -38,6 +39,11 @@ class Pricing:
         if kept is None:
             raise UsageError(
                 f"No profile of {parsed} on this machine; `cutonce profile {parsed}` makes one."
+            )
+        if SeparableConvolution.kind not in kept.predictor.kinds:
+            raise UsageError(
+                f"The profile of {parsed} has no separable convolutions, which paths are made of; "
+                f"`cutonce profile {parsed}` without --around measures some."
             )
         return cls(parsed, workload, kept.predictor)
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from deploy.architecture import Architecture, Attention, FeedForward, Operator, Projection
+from deploy.architecture import (
+    Architecture,
+    Attention,
+    FeedForward,
+    Operator,
+    Projection,
+    SeparableConvolution,
+)
 from deploy.workload import Workload
 from devices.precision import PRECISIONS
 
@@ -39,6 +46,7 @@ class OperatorCost:
         activations: elements written to and read from memory between the operator's steps.
         residual: those of them that are of the residual stream, which is added to and normalised.
         softmax: elements that pass through a softmax.
+        depthwise: elements that pass through a depthwise convolution.
     """
 
     kind: str
@@ -47,6 +55,7 @@ class OperatorCost:
     activations: int
     residual: int = 0
     softmax: int = 0
+    depthwise: int = 0
 
     @property
     def macs(self) -> int:
@@ -55,13 +64,15 @@ class OperatorCost:
 
 def operator_cost(operator: Operator, hidden: int, workload: Workload) -> OperatorCost:
     """Cost of one sub-layer with its residual and LayerNorm; ``hidden`` is what it is given."""
-    gemms, softmax = _gemms(operator, hidden, workload), 0
+    gemms, softmax, depthwise = _gemms(operator, hidden, workload), 0, 0
     if isinstance(operator, Attention):
         softmax = workload.batch * operator.heads * workload.length**2
+    if isinstance(operator, SeparableConvolution):
+        depthwise = workload.tokens * hidden
     residual = 0 if isinstance(operator, Projection) else 3 * workload.tokens * hidden
     activations = residual + workload.tokens * _inner(operator, hidden)
     parameters = operator_parameters(operator, hidden)
-    return OperatorCost(operator.kind, gemms, parameters, activations, residual, softmax)
+    return OperatorCost(operator.kind, gemms, parameters, activations, residual, softmax, depthwise)
 
 
 def _gemms(operator: Operator, hidden: int, workload: Workload) -> tuple[Gemm, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.architecture import Architecture, Operator
+from deploy.architecture import Architecture, Operator, SeparableConvolution
 from deploy.costs import (
     OperatorCost,
     embedding_cost,
@@ -39,9 +39,11 @@ COLUMNS = {
     "constant": "1",
     "attentions": "sub-layers",
     "feed_forwards": "sub-layers",
+    "convolutions": "sub-layers",
     "gemm": "million MACs on weights, sizes rounded up to the tile",
     "scores": "million MACs between tokens",
     "softmax": "million elements",
+    "depthwise": "million elements, whose convolution costs other than its few products",
     "weights": "MiB",
     "activations": "MiB in 4-byte floats, but for the residual stream",
     "residual": "MiB in 4-byte floats of the residual stream, which is added to and normalised",
@@ -76,13 +78,13 @@ class Features:
             raise UnknownName("precision", self.precision, PRECISIONS)
 
     def operator(self, operator: Operator | None, hidden: int, workload: Workload) -> Array:
-        """Additive features [10] of one sub-layer; zeros for a dropped one."""
+        """Additive features [12] of one sub-layer; zeros for a dropped one."""
         if operator is None:
             return np.zeros(ADDITIVE)
         return np.array(_operator_row(operator, hidden, workload, self.precision, self.tile))
 
     def ends(self, architecture: Architecture, workload: Workload) -> tuple[Array, Array]:
-        """Additive features [10] of the embedding, with the constant, and of the head."""
+        """Additive features [12] of the embedding, with the constant, and of the head."""
         embedding, head = (
             np.array(_row(cost(architecture, workload), self.precision, self.tile))
             for cost in (embedding_cost, head_cost)
@@ -95,12 +97,12 @@ class Features:
 
     @cached_property
     def _counts(self) -> Array:
-        """[17]: 1 for the causes of the quantity, 0 for others."""
+        """[19]: 1 for the causes of the quantity, 0 for others."""
         additive = [float(name in self.quantity.causes) for name in list(COLUMNS)[:ADDITIVE]]
         return np.array([*additive, *[float(self.quantity.cached)] * len(KNOTS)])
 
     def chain(self, architecture: Architecture, workload: Workload) -> Array:
-        """Additive features [operators + 2, 10]: embedding with the constant, sub-layers, head.
+        """Additive features [operators + 2, 12]: embedding with the constant, sub-layers, head.
 
         Weights that sub-layers share are those of the first: after that they are in a cache.
         """
@@ -115,13 +117,13 @@ class Features:
         return found
 
     def matrix(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
-        """Features [n, 17] of whole encoders."""
+        """Features [n, 19] of whole encoders."""
         sums = [self.chain(a, w).sum(0) for a, w in zip(architectures, workloads, strict=True)]
         return self.with_regimes(np.reshape(sums, (len(sums), ADDITIVE)))
 
     def with_regimes(self, additive: Array) -> Array:
         """Append what of the weights lies in each regime, and leave the causes of the quantity alone:
-        [n, 10] -> [n, 17]."""
+        [n, 12] -> [n, 19]."""
         return self._counts * np.column_stack([additive, in_regimes(additive[:, WEIGHTS])])
 
 
@@ -148,9 +150,11 @@ def _row(cost: OperatorCost, precision: str, tile: int) -> tuple[float, ...]:
         0.0,
         float(cost.kind == "attention"),
         float(cost.kind == "feed_forward"),
+        float(cost.kind == SeparableConvolution.kind),
         gemm / MILLION,
         scores / MILLION,
         cost.softmax / MILLION,
+        cost.depthwise / MILLION,
         cost.weights * PRECISIONS[precision].weight_bytes / MIB,
         (cost.activations - cost.residual) * 4 / MIB,
         cost.residual * 4 / MIB,

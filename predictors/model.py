@@ -29,7 +29,7 @@ class Model:
     law: LatencyLaw
 
     def rows(self, architectures: Iterable[Architecture], workloads: Sequence[Workload]) -> Array:
-        """Features [n, 17] of whole encoders."""
+        """Features [n, 19] of whole encoders."""
         return self.features.matrix(architectures, workloads)
 
     def to_json(self) -> dict[str, Any]:

@@ -17,7 +17,9 @@ RIDGE = 1e-4  # on columns scaled to a largest value of 1: keeps the determinant
 FAR = 2.0  # times the average leverage among the candidates, beyond which one is unlike the others
 # A rough device, only to make rows relative before anything is measured: milliseconds per unit of
 # each column, about 20 GMAC/s and 10 GB/s.
-ROUGH_MS = np.array([0.05, 0.02, 0.02, 0.05, 0.05, 1.0, 0.0, 0.1, 0.3, 0.0, *[0.1] * len(KNOTS)])
+ROUGH_MS = np.array(
+    [0.05, 0.02, 0.02, 0.02, 0.05, 0.05, 1.0, 4.0, 0.0, 0.1, 0.3, 0.0, *[0.1] * len(KNOTS)]
+)
 
 
 def d_optimal(candidates: Array, n: int, seed: int, include: Sequence[int] = ()) -> list[int]:
@@ -118,7 +120,7 @@ def _scaled(candidates: Array) -> Array:
 
 
 def relative_rows(pairs: Sequence[tuple[Architecture, Workload]], precision: str) -> Array:
-    """Features [n, 17] over rough milliseconds."""
+    """Features [n, 19] over rough milliseconds."""
     matrix = Features(precision).matrix([a for a, _ in pairs], [w for _, w in pairs])
     rows: Array = matrix / (matrix @ ROUGH_MS)[:, None]
     return rows

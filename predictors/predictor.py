@@ -25,7 +25,7 @@ from predictors.selection import select_model
 from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, check_tier, shapes
 from predictors.transfer import Speed, estimated, nearest
 
-SCHEMA = 5
+SCHEMA = 6
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
 STRETCH = 1.25  # weights may lie this factor outside what was measured
 
@@ -124,6 +124,12 @@ class LatencyPredictor:
         """0 for an estimate, 1 for a law shrunk to that of a like target, 2 and 3 for one of its own,
         3 with enough rows for every later stage."""
         return self._checked().tier
+
+    @property
+    def kinds(self) -> set[str]:
+        """Of the sub-layers that it was fitted to."""
+        rows = self._training
+        return {operator.kind for row in rows for operator in row.architecture.operators}
 
     def predict(self, architectures: Architectures, workloads: Workloads) -> Array:
         """Milliseconds [n]. Never decreases when a width or a number of heads grows, as long as no two

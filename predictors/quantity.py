@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OVERHEAD = ("constant", "attentions", "feed_forwards")
-WORK = ("gemm", "scores", "softmax", "activations", "residual")
+OVERHEAD = ("constant", "attentions", "feed_forwards", "convolutions")
+WORK = ("gemm", "scores", "softmax", "depthwise", "activations", "residual")
 
 
 @dataclass(frozen=True)

@@ -134,14 +134,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def put_profile() -> Callable[..., Path]:
     """``put_profile(store, target, encoders=12, around=SMALL, sizes=False)``: the file of a profile of a
-    fake device around a model, 32 tokens, that lies beside the store, with the sizes of files if asked
-    for; what its encoders take is computed, so that nothing is exported."""
+    fake device around a model or, by None, of many shapes, 32 tokens, that lies beside the store, with
+    the sizes of files if asked for; what its encoders take is computed, so that nothing is exported."""
 
     def put(
         path: Path,
         text: str,
         encoders: int = 12,
-        around: Architecture = SMALL,
+        around: Architecture | None = SMALL,
         *,
         sizes: bool = False,
     ) -> Path:

@@ -208,8 +208,7 @@ def test_nas_bert_keeps_to_a_share_of_the_milliseconds_on_a_target(
     put_profile: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    teacher = load(dense).encoder.architecture
-    put_profile(priced["store"], PRICED, around=teacher)
+    put_profile(priced["store"], PRICED, around=None)
     found = cutonce.train(dense, **priced)
     [whole] = cutonce.predict(PRICED, [str(dense)], length=32, store=priced["store"])["predictions"]
     latency = found["latency"]
@@ -233,7 +232,7 @@ def test_a_training_priced_otherwise_does_not_go_on(
     monkeypatch.setattr("elastic.recipes.nas_bert.check_teacher", interrupted)
     other = "fake:4/fake/fp32@1"
     for target in (PRICED, other):
-        put_profile(priced["store"], target)
+        put_profile(priced["store"], target, around=None)
     with pytest.raises(KeyboardInterrupt):
         cutonce.train(dense, **priced)
     (priced["out"].with_name(".out.training") / "blocks" / "checkpoints").mkdir(parents=True)
@@ -267,9 +266,17 @@ def test_what_a_target_needs_is_said_before_anything_is_trained(
 def test_a_workload_longer_than_the_model_takes_is_refused(
     dense: Path, priced: dict[str, Any], put_profile: Callable[..., Path]
 ) -> None:
-    put_profile(priced["store"], PRICED)
+    put_profile(priced["store"], PRICED, around=None)
     with pytest.raises(UsageError, match="Length 64 is more than the 32 positions"):
         cutonce.train(dense, **priced | {"length": 64})
+
+
+def test_a_profile_without_convolutions_is_refused(
+    dense: Path, priced: dict[str, Any], put_profile: Callable[..., Path]
+) -> None:
+    put_profile(priced["store"], PRICED, around=load(dense).encoder.architecture)
+    with pytest.raises(UsageError, match=r"has no separable convolutions.*without --around"):
+        cutonce.train(dense, **priced)
 
 
 def test_a_target_without_a_profile_is_a_usage_error_on_the_command_line(

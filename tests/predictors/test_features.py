@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.architecture import Architecture, Attention, FeedForward, uniform
+from deploy.architecture import (
+    Architecture,
+    Attention,
+    FeedForward,
+    SeparableConvolution,
+    uniform,
+)
 from deploy.costs import activation_bytes, macs, weight_bytes
 from deploy.workload import Workload
 from devices.errors import UnknownName
@@ -32,6 +38,14 @@ def test_columns_agree_with_the_closed_form_costs(precision: str) -> None:
     moved = found["activations"] + found["residual"] + 4 * found["softmax"] * MILLION / MIB
     assert moved == pytest.approx(activation_bytes(ENCODER, WORKLOAD) / MIB)
     assert found["softmax"] == pytest.approx(2 * 4 * 32**2 / MILLION)
+
+
+def test_a_convolution_has_a_cost_of_its_own_beside_its_products() -> None:
+    row = Features().operator(SeparableConvolution(5), 48, WORKLOAD)
+    found = dict(zip(NAMES, row, strict=False))
+    assert (found["convolutions"], found["attentions"], found["feed_forwards"]) == (1, 0, 0)
+    assert found["depthwise"] == pytest.approx(2 * 32 * 48 / MILLION)
+    assert found["gemm"] == pytest.approx(2 * 32 * (5 * 48 + 48 * 48) / MILLION)
 
 
 def test_tile_pads_both_sides_of_a_weight() -> None:
