@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 import cutonce
+from deploy.costs import parameters
 from devices.errors import DataError, UsageError
 from elastic.families import load
 
@@ -74,6 +75,13 @@ def test_it_is_a_start_for_a_task(made: dict[str, Any], tmp_path: Path) -> None:
         learning_rate=3e-3, batch_size=8, out=tmp_path / "model",
     )  # fmt: skip
     assert found["metrics"]["report"]["accuracy"] > 0.9
+
+
+def test_the_one_among_the_examples_is_of_the_usual_shape() -> None:
+    place = Path(__file__).parents[2] / "examples" / "english-base"
+    architecture = load(place).encoder.architecture
+    assert str(architecture).startswith("H256[A4 F1024")
+    assert parameters(architecture) == 11_657_216
 
 
 def test_too_little_text_is_refused(tmp_path: Path) -> None:
