@@ -41,7 +41,7 @@ class CostTable:
     Attributes:
         model: of the predictor that the table was made from.
         ends: [12] additive features of what is no choice: embedding, head, constant.
-        rows: per position, additive features [choices, 10]; zeros for a dropped sub-layer.
+        rows: per position, additive features [choices, 12]; zeros for a dropped sub-layer.
         shared: weights that are none of a choice's own, and not in its row.
     """
 

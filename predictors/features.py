@@ -16,7 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from deploy.architecture import Architecture, Operator, SeparableConvolution
+from deploy.architecture import (
+    Architecture,
+    Attention,
+    FeedForward,
+    Operator,
+    SeparableConvolution,
+)
 from deploy.costs import (
     OperatorCost,
     embedding_cost,
@@ -148,8 +154,8 @@ def _row(cost: OperatorCost, precision: str, tile: int) -> tuple[float, ...]:
     scores = sum(g.macs for g in cost.gemms if not g.weights)
     return (
         0.0,
-        float(cost.kind == "attention"),
-        float(cost.kind == "feed_forward"),
+        float(cost.kind == Attention.kind),
+        float(cost.kind == FeedForward.kind),
         float(cost.kind == SeparableConvolution.kind),
         gemm / MILLION,
         scores / MILLION,

@@ -59,6 +59,8 @@ def pretrain(
     from devices.files import sha256
     from elastic.recipes.processes import finish
 
+    if not epochs > 0:  # before the tokenizer, which takes long
+        raise UsageError(f"Epochs must be above 0, not {epochs:g}.")
     out, files = Path(out), [Path(file) for file in corpus]
     if out.exists():
         raise UsageError(f"{out} exists; choose another --out, or remove it.")
@@ -157,9 +159,9 @@ def _train(
     begin: Path | Architecture = architecture.with_operators(operators[: 2 * found[0]])
     for number, (layers, share) in enumerate(zip(found, SHARES[len(found)], strict=True)):
         place = work / f"L{layers}"
-        if isinstance(begin, Path):
-            begin = stack(begin, work / f"L{layers}-begun")
         if not place.exists():
+            if isinstance(begin, Path):
+                begin = stack(begin, work / f"L{layers}-begun")
             with progress(f"training {layers} layers") as advance:
                 dense(
                     begin,

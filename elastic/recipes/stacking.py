@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from deploy.tokens import load_tokenizer
+from devices.files import whole_directory
 from elastic.quiet import quiet
+from elastic.recipes.processes import processes
 
 SHARES = {1: (1.0,), 2: (0.5, 0.5), 3: (0.4, 0.3, 0.3)}  # of the training, by number of depths
 
@@ -26,25 +27,31 @@ def depths(layers: int) -> list[int]:
 
 
 def stack(source: Path, place: Path) -> Path:
-    """Write the masked language model of ``source`` with every layer twice to ``place``; returns it."""
+    """Have the masked language model of ``source`` with every layer twice at ``place``; returns it.
+
+    The main process writes it, whole, where it is not there; the others wait.
+    """
+    known = processes()
+    if known.is_main_process and not place.exists():
+        with quiet(), whole_directory(place) as new:
+            _write_stacked(source, new)
+    known.wait_for_everyone()
+    return place
+
+
+def _write_stacked(source: Path, place: Path) -> None:
     from transformers import AutoModelForMaskedLM
 
-    with quiet():
-        model = AutoModelForMaskedLM.from_pretrained(source)
-        layers = model.config.num_hidden_layers
-        model.config.num_hidden_layers = 2 * layers
-        deep = type(model)(model.config)
-        known = model.state_dict()
-        deep.load_state_dict({name: known[_origin(name, layers)] for name in deep.state_dict()})
-        deep.save_pretrained(place)
-        load_tokenizer(source).save_pretrained(place)
-    return place
+    model = AutoModelForMaskedLM.from_pretrained(source)
+    layers = model.config.num_hidden_layers
+    model.config.num_hidden_layers = 2 * layers
+    deep = type(model)(model.config)
+    known = model.state_dict()
+    deep.load_state_dict({name: known[_origin(name, layers)] for name in deep.state_dict()})
+    deep.save_pretrained(place)
+    load_tokenizer(source).save_pretrained(place)
 
 
 def _origin(name: str, layers: int) -> str:
     """The entry of the shallow model that an entry of the deep one begins as."""
-
-    def shallow(match: re.Match[str]) -> Any:
-        return f".layer.{int(match[1]) % layers}."
-
-    return re.sub(r"\.layer\.(\d+)\.", shallow, name)
+    return re.sub(r"(?<=\.layer\.)\d+", lambda number: str(int(number[0]) % layers), name)
