@@ -76,7 +76,9 @@ def pretrain(
     same_request(out, asked)
     with progress("training the tokenizer"):
         task = _task(paragraphs, work, vocabulary, length, seed)
-    architecture = replace(architecture, vocabulary=task.tokenizer_size, positions=512)
+    architecture = replace(
+        architecture, vocabulary=task.tokenizer_size, positions=512, labels=0, head=task.output
+    )
     model = _train(architecture, task, work, epochs, settings)
     score = _score(task, model)
     count = parameters(architecture)

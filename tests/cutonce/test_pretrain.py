@@ -47,6 +47,7 @@ def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 def test_it_names_hidden_words_and_says_what_it_is(made: dict[str, Any], corpus: Path) -> None:
     assert made["masked_accuracy"] > 0.3  # one in twelve by chance
     place = Path(made["model"])
+    assert made["parameters"] == parameters(load(place).encoder.architecture)
     card = (place / "README.md").read_text()
     assert corpus.name in card
     assert "Of nobody." in card
@@ -80,7 +81,7 @@ def test_it_is_a_start_for_a_task(made: dict[str, Any], tmp_path: Path) -> None:
 def test_the_one_among_the_examples_is_of_the_usual_shape() -> None:
     place = Path(__file__).parents[2] / "examples" / "english-base"
     architecture = load(place).encoder.architecture
-    assert parameters(architecture) == 11_657_216
+    assert parameters(architecture) == 11_731_520
 
 
 def test_too_little_text_is_refused(tmp_path: Path) -> None:
