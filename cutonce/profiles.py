@@ -15,14 +15,13 @@ from devices.device import open_device
 from devices.errors import StoreError, UsageError
 from devices.fingerprint import Fingerprint
 from devices.target import Target
-from predictors.predictor import LatencyPredictor
+from predictors.predictor import SCHEMA, LatencyPredictor
 from predictors.tiles import Probe, find_tile
 from predictors.training import TIERS
 from predictors.transfer import Speed
 from profiler.measurement import Measurement
 from profiler.store import Store
 
-SCHEMA = 5  # rises with that of predictors too, which a profile holds
 OWN_LAW = 2  # tier from which a predictor is a law of its own
 
 

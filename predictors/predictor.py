@@ -25,7 +25,7 @@ from predictors.selection import select_model
 from predictors.training import LooRow, TrainingRow, check_pairs, check_rows, check_tier, shapes
 from predictors.transfer import Speed, estimated, nearest
 
-SCHEMA = 6
+SCHEMA = 6  # of the file of a profile too, which holds predictors
 FAR = 2.0  # times the largest training leverage, beyond which a prediction is an extrapolation
 STRETCH = 1.25  # weights may lie this factor outside what was measured
 

@@ -18,7 +18,7 @@ from deploy.export_pool import ExportPool
 from deploy.workload import Workload
 from devices.target import Target
 from elastic.search.budget import Budget
-from predictors.predictor import SCHEMA as PREDICTOR
+from predictors.predictor import SCHEMA
 from profiler.store import open_store
 
 
@@ -43,7 +43,7 @@ def test_a_profile_with_an_older_predictor_is_made_anew(
     with open_store(path) as store:
         assert stored_profile(store, Target.parse(target)) is not None
         kept = json.loads(file.read_text())
-        kept["predictor"]["schema"] = kept["schema"] = PREDICTOR - 1
+        kept["predictor"]["schema"] = kept["schema"] = SCHEMA - 1
         file.write_text(json.dumps(kept))
         assert stored_profile(store, Target.parse(target)) is None
 

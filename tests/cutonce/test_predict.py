@@ -12,8 +12,8 @@ import pytest
 
 import cutonce
 from cutonce.cli import main
-from cutonce.profiles import SCHEMA
 from devices.errors import NotTrustworthy, StoreError, UsageError
+from predictors.predictor import SCHEMA
 
 TARGET = "fake:1/fake/fp32@1"
 SHAPES = ["L1-H64-A2-F128", "L1-H64-A2-F100"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from deploy.architecture import Architecture, uniform
 from deploy.encoder import Encoder
 from deploy.exporters import export_variant
 from deploy.workload import Workload
+from devices import interpreter
+from devices.process import ChildProcess
 from devices.runtimes.fake_runtime import Physics, fake_milliseconds
 from devices.target import Target
 from profiler.job import Job
@@ -62,6 +65,20 @@ def law() -> Callable[[Job], float]:
         )
 
     return exact
+
+
+@pytest.fixture
+def agents(monkeypatch: pytest.MonkeyPatch) -> list[ChildProcess]:
+    """The agents that this test has started so far, oldest first: other children of the process, as
+    the resource tracker, are not to be killed with them."""
+    started: list[ChildProcess] = []
+
+    def start(*arguments: Any) -> ChildProcess:
+        started.append(ChildProcess(*arguments))
+        return started[-1]
+
+    monkeypatch.setattr(interpreter, "ChildProcess", start)
+    return started
 
 
 @pytest.fixture

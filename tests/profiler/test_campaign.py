@@ -13,12 +13,12 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from deploy.workload import Workload
 from devices.errors import DeviceError, UsageError
 from devices.fake import FakeDevice
+from devices.process import ChildProcess
 from profiler import campaign, crew
 from profiler.campaign import run_campaign
 from profiler.client import AgentClient
@@ -254,14 +254,15 @@ def test_visits_are_split_over_starts_of_the_process(jobs: Jobs, store: Store) -
     assert len({process for process, _, _ in turns}) == 6
 
 
-def test_what_crashes_again_is_given_up_and_recorded(jobs: Jobs, store: Store) -> None:
+def test_what_crashes_again_is_given_up_and_recorded(
+    jobs: Jobs, store: Store, agents: list[ChildProcess]
+) -> None:
     asked = jobs("fake/fake/fp32@1", "fake/fake/int8@1")
     failed: list[Job] = []
-    others = set(psutil.Process().children())  # as the server of other tests
 
     def crash(done: int, _total: int) -> None:
         if done >= 4:
-            for agent in set(psutil.Process().children()) - others:
+            for agent in agents:
                 agent.kill()
 
     measured = run_campaign(

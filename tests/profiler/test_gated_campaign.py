@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
+from devices.process import ChildProcess
 from devices.target import Target
 from profiler import campaign, crew, gate, stretch
 from profiler.campaign import run_campaign
@@ -134,7 +134,7 @@ def test_it_goes_on_until_visits_of_different_moments_agree(
 
 
 def test_an_agent_that_dies_once_costs_no_job(
-    jobs: Jobs, store: Store, gated: Callable[..., None]
+    jobs: Jobs, store: Store, gated: Callable[..., None], agents: list[ChildProcess]
 ) -> None:
     asked = [real(job) for job in jobs("fake/fake/fp32@1")]
     gated()
@@ -142,7 +142,7 @@ def test_an_agent_that_dies_once_costs_no_job(
 
     def kill_once(_done: int, _total: int) -> None:
         if next(called) == 1:  # the watcher was started first
-            max(psutil.Process().children(), key=lambda agent: agent.pid).kill()
+            agents[-1].kill()
 
     measured = run_campaign(asked, store=store, campaign="c", seed=0, visits=3, progress=kill_once)
     assert [len(m.visits) for m in measured] == [3, 3]
