@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import torch
 from common import Row, drawn_seed, machine, verdict
@@ -92,7 +93,7 @@ def ssh_rows(store: Store, args: argparse.Namespace, seed: int) -> Iterator[Row]
     if not SSHD:
         print("No SSH server is installed: nothing is measured over SSH.")
         return
-    with TemporaryDirectory() as text:
+    with TemporaryDirectory() as text, patch.dict(os.environ):
         place = Path(text)
         os.environ["XDG_CONFIG_HOME"] = text
         os.environ["PATH"] = f"{place}/bin:{os.environ['PATH']}"
