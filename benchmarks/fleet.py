@@ -68,9 +68,11 @@ def main() -> int:
     print(f"GPU: {gpu or 'none was at hand'}")
     with TemporaryDirectory() as home, Store(args.out / "measurements.sqlite") as store:
         os.environ["XDG_CACHE_HOME"] = home
-        rows = [*ssh_rows(store, args, seed), *fleet_rows(store, args, seed)]
+        rows: list[Row] = []
         if args.emulated:
             rows += emulated_rows(args.emulated, store, args.out, seed, quick=args.quick)
+        with patch.dict(os.environ):  # devices of these parts alone are remembered elsewhere
+            rows += [*ssh_rows(store, args, seed), *fleet_rows(store, args, seed)]
     counts = (10, 20) if args.quick else (125, 250, 500, 1000)
     more, scales = scale_rows(args.data, seed, counts)
     return verdict(rows + more, args.json, scales=[asdict(scale) for scale in scales])
@@ -93,7 +95,7 @@ def ssh_rows(store: Store, args: argparse.Namespace, seed: int) -> Iterator[Row]
     if not SSHD:
         print("No SSH server is installed: nothing is measured over SSH.")
         return
-    with TemporaryDirectory() as text, patch.dict(os.environ):
+    with TemporaryDirectory() as text:
         place = Path(text)
         os.environ["XDG_CONFIG_HOME"] = text
         os.environ["PATH"] = f"{place}/bin:{os.environ['PATH']}"
