@@ -57,7 +57,7 @@ TARGET = Target.parse("local/onnxruntime/fp32")
 SPEEDUPS = (1.5, 2.0, 4.0)
 SHAPE, EPOCHS, BATCH, DENSE_RATE = "L6-H256-A4-F1024", 6.0, 32, 3e-4
 RATES = {  # at hidden size 768
-    "cutonce": 5e-5, "dynabert": 2e-5, "yoco": 2e-5, "rosita": 2e-5, "nas-bert": 1.7e-4,
+    "cutonce": 1e-4, "dynabert": 2e-5, "yoco": 2e-5, "rosita": 2e-5, "nas-bert": 1.7e-4,
 }  # fmt: skip
 WIDER = 768 / 256
 OURS, SINGLE = "cutonce", ("rosita", "nas-bert")  # these end in one model

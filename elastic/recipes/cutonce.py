@@ -3,9 +3,9 @@
 What is best in the four systems, and in those after them:
 
 - heads and neurons are put in order first (DynaBERT), by elimination (elastic.reconstruction.database);
-- of every batch several sub-networks are trained, one of the smallest always among them (the sandwich
-  rule of Yu & Huang 2019, arXiv 1903.05134), the others of any size, drawn as the search draws
-  (elastic.recipes.draws); its posterior is made anew a few times, as the weights change;
+- of every batch the whole network is trained, one of the smallest and one of any size (the sandwich rule
+  of Yu & Huang 2019, arXiv 1903.05134), the latter two drawn as the search draws (elastic.recipes.draws);
+  its posterior is made anew a few times, as the weights change;
 - all are taught by the dense encoder, which stays as it was fine-tuned: its outputs (arXiv 1503.02531),
   its states at the same places (ZipLM, arXiv 2302.04089), and how its last queries, keys and values
   relate (MiniLMv2, arXiv 2012.15828: Σ KL(softmax(XXᵀ/√d) ‖ …) over relation heads, however many heads
@@ -46,10 +46,9 @@ from elastic.space import WIDTH_STEP, Chain, SearchSpace
 from elastic.trunk import Trunk
 from elastic.views import Seen
 
-DRAWN = 2  # sub-networks per batch beside one of the smallest budget
 POSTERIORS = 4  # per training
 CALIBRATION, TEXTS = 512, 256  # examples: for the order, for posteriors
-LEARNING_RATE = 5e-5  # at hidden size 768
+LEARNING_RATE = 1e-4  # at hidden size 768
 WARM_UP = 0.06
 TEMPERATURE, ALPHA = 2.0, 0.1  # of the outputs; weight of the labels
 RELATION_HEADS = 8  # at most; as many as divide both widths
@@ -74,7 +73,7 @@ def cutonce(
 
     Args:
         encoder: fine-tuned on ``task``.
-        learning_rate: None means 5e-5 at hidden size 768, more for narrower ones in inverse proportion.
+        learning_rate: None means 1e-4 at hidden size 768, more for narrower ones in inverse proportion.
         width_step: of the feed-forward widths, the tile of the targets.
         head_sizes, hidden, rank: smaller ones of heads, of the stream, and of the table of tokens that
             are trained, too; a search is asked for hidden sizes and ranks by name.
@@ -141,17 +140,18 @@ class Training(torch.nn.Module):
         self._drawn = [[(place, tuple(choice)) for place, choice in some] for some in drawn]
 
     def networks(self, teacher: Encoder, every: int) -> Iterator[tuple[Chain, Trunk]]:
-        """The sub-networks of the next batch: one of the smallest budget, others of any."""
+        """Those of the next batch: the whole one, one of the smallest budget, one of any."""
         number, step = int(self.step) // every, int(self.step) % every
         if step == 0:
             self._drawn = agreed(self._draws(self.supernet, teacher, number))
         self.step += 1
-        budgets = torch.randint(len(SHARES), (DRAWN,)).tolist()
-        for budget in (len(SHARES) - 1, *budgets):
+        space, trunks = self._draws.space, self._draws.trunks
+        yield space.chain(space.dense), trunks[0]
+        for budget in (len(SHARES) - 1, int(torch.randint(len(SHARES), ()))):
             some = self._drawn[budget]
             if some:
                 place, choice = some[int(torch.randint(len(some), ()))]
-                yield self._draws.space.chain(choice), self._draws.trunks[place]
+                yield space.chain(choice), trunks[place]
 
 
 def _lesson(encoder: Encoder, every: int) -> Loss:
