@@ -16,7 +16,7 @@ from elastic.recipes import ELASTIC, RECIPES
 from elastic.recipes.distil import Lesson
 
 FRUIT, TOOLS = ["apple", "pear", "plum"], ["hammer", "saw", "drill"]
-SHIFT = 5.0  # less: the smallest is right untrained; 10: no bias serves it and the whole
+SHIFT = 6.5  # 5: some smallest ones are right untrained; 8: no bias serves them and the whole
 FILLER = ["the", "red", "old", "is", "near"]
 SHAPE = uniform(1, 32, 4, 64, vocabulary=20, positions=16)
 SETTINGS = {"batch_size": 16, "learning_rate": 3e-3, "seed": 0}
