@@ -34,7 +34,7 @@ class Cuts:
     def __init__(self, trainings: Trainings) -> None:
         self._all, self._place = trainings, trainings.place
         self._length = trainings.workload.length
-        self._shapes = trainings.place.parents[1] / "shapes" / "measurements.sqlite"
+        self._shapes = trainings.place.parent / "shapes" / "measurements.sqlite"
 
     def of(self, recipe: str) -> list[dict[str, Any]]:
         """Trains it first."""
@@ -42,7 +42,7 @@ class Cuts:
 
     @cached_property
     def _dense(self) -> Architecture:
-        return load(self._place / "dense").encoder.architecture
+        return load(self._all.model).encoder.architecture
 
     def _supernet(self, recipe: str) -> Iterator[dict[str, Any]]:
         """One training for all speed-ups."""
@@ -77,7 +77,7 @@ class Cuts:
         found = self._all.kept(
             "int8",
             lambda: cutonce.measure(
-                self._place / "dense", targets, length=self._length, store=self._all.store,
+                self._all.model, targets, length=self._length, store=self._all.store,
                 seed=self._all.seed,
             ),
         )  # fmt: skip

@@ -29,8 +29,10 @@ class Trainings:
     """Those of one task and seed.
 
     Attributes:
-        place: where all of it is kept. described: the task, as keywords of `cutonce train`.
-        store: of measurements, with the profile around the dense models of the task.
+        place: where all of it is kept. model: the dense one. described: the task, as keywords of
+            `cutonce train`.
+        store: of measurements, with the profile around the dense models of the task: its own, as a store
+            holds one profile of a target.
     """
 
     def __init__(self, task: str, number: int, args: argparse.Namespace) -> None:
@@ -38,8 +40,9 @@ class Trainings:
         self.drawn = drawn_seed(args.out)  # of all seeds
         self.seed = self.drawn + number
         self.place = args.out / task / f"seed-{number}"
+        self.model = self.place / "dense"
         self.described = described(task, args.data, self.place, self.seed)
-        self.store = args.out / "measurements.sqlite"
+        self.store = args.out / task / "measurements.sqlite"
         self.workload = Workload(1, LENGTHS[task])
 
     def dense(self) -> dict[str, Any]:
@@ -49,8 +52,7 @@ class Trainings:
             batch_size=BATCH,
             tokenizer=None if self._start else self._data / "vocab_bert_uncased",
         )  # fmt: skip
-        around = str(self.place / "dense")
-        self.kept("profile", lambda: self.profiled(self.store, around=around))
+        self.kept("profile", lambda: self.profiled(self.store, around=str(self.model)))
         sizes = found["task"]["sizes"]
         metrics = found["metrics"]["report"]
         return {
@@ -71,15 +73,14 @@ class Trainings:
         """At the cost of that part of the dense epochs, as far as two pilots of that name tell."""
         rate = RATES[recipe] * WIDER
         asked = {"recipe": recipe, "batch_size": BATCH, "learning_rate": rate, **settings}
-        dense = self.place / "dense"
         passes = [
-            self._trained(f"pilot-{pilot}-{epochs}", dense, epochs=epochs, **asked)["passes"]
+            self._trained(f"pilot-{pilot}-{epochs}", self.model, epochs=epochs, **asked)["passes"]
             for epochs in PILOTS
         ]
         slope = (passes[1] - passes[0]) / (PILOTS[1] - PILOTS[0])
         goal = part * EPOCHS * self.dense()["examples"]
         epochs = max(PILOTS[1], (goal - passes[0]) / slope + PILOTS[0])
-        return self._trained(name, dense, epochs=epochs, **asked)
+        return self._trained(name, self.model, epochs=epochs, **asked)
 
     def _trained(self, name: str, model: Any, **settings: Any) -> dict[str, Any]:
         return self.kept(

@@ -80,7 +80,7 @@ def compared(task: str, trainings: Trainings, recipes: list[str]) -> dict[str, A
 
 def check_trained(trainings: Trainings) -> None:
     """Raises UsageError where the dense model is at chance."""
-    model = load(trainings.place / "dense")
+    model = load(trainings.model)
     known = {"text_pair": None, "label": None} | trainings.described
     task = load_task(model, kind=known.pop("task", None), **known, seed=trainings.seed)
     check_teacher(model.encoder, task)
