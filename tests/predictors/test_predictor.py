@@ -55,6 +55,23 @@ def test_fourteen_encoders_predict_the_others(fit) -> None:
     assert np.mean(covered) > 0.8
 
 
+def test_where_launches_bound_only_depth_helps(device, encoders) -> None:
+    """As on a GPU, where a short text's products end before the next kernel is launched."""
+    machine = device(3)
+    machine.macs_per_ms = machine.bytes_per_ms = 1e10
+    machine.per_layer_ms, machine.constant_ms = 1.0, 1.0
+    pool = encoders(3, 120)
+    training = [pool[i] for i in plan(pool, WORKLOAD, 14, "fp32", 3)]
+    workloads = [WORKLOAD] * len(training)
+    predictor = LatencyPredictor().fit(training, workloads, machine.measure(training, workloads))
+    shapes = [uniform(6, 384, 6, 1536), uniform(6, 384, 3, 768), uniform(3, 384, 6, 1536)]
+    dense, narrow, shallow = predictor.predict(shapes, [WORKLOAD] * 3)
+    exact = [machine.exact(shape, WORKLOAD) for shape in shapes]
+    assert exact[1] > 0.98 * exact[0]
+    assert narrow > 0.97 * dense
+    assert shallow == pytest.approx(exact[2] / exact[0] * dense, rel=0.05)
+
+
 def test_residual_and_layer_norm_cost_other_than_what_lies_between(encoders) -> None:
     """As in onnxruntime on one thread, where a normalised element costs fourteen times as much."""
     pool = encoders(7, 120)
