@@ -35,7 +35,8 @@ from devices.errors import ModelError
 from elastic.search.feasible import Feasible
 from elastic.search.knapsack import Errors
 from elastic.search.losses import Joint
-from elastic.search.strategies.natural_gradient import POWERS, Certificate, NaturalGradient
+from elastic.search.strategies.natural_gradient import Certificate, NaturalGradient
+from elastic.search.strategies.prior import POWERS
 from elastic.space import Choice
 
 GLANCE, SEARCH, HALVINGS = 16, 4, (2, 1)  # every so many texts: of proposals, the search, the best

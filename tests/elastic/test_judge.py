@@ -12,7 +12,7 @@ from devices.errors import ModelError
 from elastic.search.feasible import Feasible, Limit
 from elastic.search.judge import FEW, SEARCH, Judge, proposals
 from elastic.search.knapsack import cheapest
-from elastic.search.strategies.natural_gradient import POWERS
+from elastic.search.strategies.prior import POWERS
 from elastic.space import Choice, SearchSpace
 from predictors.cost_table import CostTable
 from predictors.predictor import LatencyPredictor

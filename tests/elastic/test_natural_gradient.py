@@ -1,9 +1,7 @@
-import itertools
-
 import numpy as np
 import pytest
 
-from elastic.search.strategies.natural_gradient import Hyperparameters, NaturalGradient
+from elastic.search.strategies.natural_gradient import NaturalGradient
 
 LEVELS = 4
 
@@ -201,42 +199,3 @@ def test_a_turn_of_which_nothing_is_left_is_passed_over() -> None:
         asked.append(choice)
         strategy.tell(choice, loss(choice))
     assert sorted(asked) == [(2,), (3,)]
-
-
-def test_a_flat_prior_learns_which_cuts_are_harmless() -> None:
-    cost = np.array([1e-4, 0.3, 1e-4, 0.1, 1e-4, 0.2])
-    strategy = NaturalGradient([np.array([0.0, 1.0])] * 6, seed=0)
-    told = list(itertools.product(range(2), repeat=6))
-    for choice in np.random.default_rng(5).permutation(told)[:24].tolist():
-        strategy.tell(tuple(choice), float(np.square(np.sqrt(cost) @ choice)) + 1e-3)
-    learned = strategy._belief(
-        Hyperparameters(trust=0.8, pairs=1.0), *strategy._told(), learned=True
-    ).mean
-    assert learned[::2].max() < 0.3 * learned[1::2].min(), learned
-
-
-def test_what_a_level_costs_at_some_positions_is_learned_for_all() -> None:
-    rng = np.random.default_rng(6)
-    cost = np.array([0.0, 1.0, 0.1])  # more is cut with less harm, other than the prior says
-    prior = [np.array([0.0, 1.0, 1.0])] * 6
-    strategy = NaturalGradient(prior, seed=0)
-    for choice in rng.integers(0, 3, (20, 6)):
-        choice[5] = 0  # nothing is told of the last position
-        strategy.tell(tuple(choice.tolist()), float(cost[choice].sum()) + 1e-3)
-    learned = strategy._belief(Hyperparameters(), *strategy._told(), learned=True).mean.reshape(
-        6, 2
-    )
-    assert learned[5, 1] < 0.6 * learned[5, 0]
-
-
-def test_the_evidence_tells_what_power_of_the_loss_is_a_sum() -> None:
-    rng = np.random.default_rng(7)
-    cost = rng.exponential(size=(5, LEVELS)).cumsum(1) * (np.arange(LEVELS) > 0)
-    for power in (1.0, 0.5):
-        strategy = NaturalGradient([row ** (1 / power) for row in cost], seed=0)
-        for choice in rng.integers(0, LEVELS, (40, 5)):
-            sums = float(cost[np.arange(5), choice].sum()) + 1e-3
-            strategy.tell(tuple(choice.tolist()), sums ** (1 / power))
-        assert {strategy._evident(*strategy._told(), learned=True).power for _ in range(5)} == {
-            power
-        }

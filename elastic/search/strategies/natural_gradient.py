@@ -13,30 +13,13 @@ rule, Khan & Rue 2021, arXiv 2107.04562). To draw from q is to draw f from that 
 the budget (Thompson 1933). φ and the loss know of no device: one posterior serves all budgets. Losses add
 up where what is cut is little and its effects are independent (γ = 1), their roots where all go one way
 (γ = ½), and less where small cuts of everything do more harm than a few large ones.
+The posterior is too sure of kinds of networks that it was told none of, and a search stays among those
+that it began with: it begins with what single cuts lead to and, as long as these are better, with choices
+that they say nothing of.
 
-Priors: c ~ N(m, t²MRM), where m is the γ-th power of what single cuts cost, M = diag(m), and R correlates
-levels of one position, r^|k−l| the k-th and the l-th, and B such that
-
-    Cov(f(x), f(x')) = t² φ(x)ᵀMRMφ(x') + κ (φ(x)ᵀW^½RW^½φ(x'))²,                           (2)
-
-where W = M, a pair being as wide as the root of what its cuts cost, as in the squared norm of a sum; with
-a noise of γ·s·y·exp(d/4) on a y = loss^γ that lies d standard deviations above the least: small losses
-decide, and no sum holds far from them. γ, r, how far m is flattened over the positions, how far it is
-trusted (t), κ and s are drawn as the evidence tells (MacKay 1992), one at a time given the others, again
-after every few losses: what it leaves open is tried. Costs span orders of magnitude and single cuts may
-tell little, so m is then learned too, a few times over, by the step of expectation maximisation for its
-scale: for all positions' k-th levels together from those that were told, and towards what the losses
-tell of every coefficient,
-
-    m₀ ← m₀ (mean of E[c² | y] / (1 + t²)m² over these)^(ρ/2),
-    m ← m₀^(1−ρ) (E[c² | y] / (1 + t²))^(ρ/2),                                              (3)
-
-which leaves a coefficient at its level's where nothing was told of it. So the posterior is too sure of
-kinds of networks that it was told none of, and a search stays among those that it began with: it begins
-with what single cuts lead to and, as long as these are better, with choices that they say nothing of.
-
-A posterior draw is a prior draw corrected by what it misses of the losses (Matheron's rule, Wilson et al.
-2020, arXiv 2002.09309): with V = W^½RW^½,
+The priors, (2) and (3), are those of elastic.search.strategies.prior. A posterior draw is a prior draw
+corrected by what it misses of the losses (Matheron's rule, Wilson et al. 2020, arXiv 2002.09309): with
+V = W^½RW^½,
 
     c + t²MRMΦᵀα,  B + κ VΦᵀ diag(α) ΦV,  α = (K + N)⁻¹ (y − f(X) − ε).                     (4)
 """
@@ -46,21 +29,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from elastic.search.feasible import Feasible
 from elastic.search.knapsack import Array, Errors
-from elastic.search.strategies.posterior import ENOUGH, Belief, Draw, Posterior
+from elastic.search.strategies.posterior import ENOUGH, Draw, Posterior
+from elastic.search.strategies.prior import POWERS, Hyperparameters, Prior
 from elastic.search.strategies.strategy import LEAST, Strategy
 from elastic.space import Choice
 
 AGAIN, SELDOM = 2, 10  # losses after which it is asked again: of those told, one in so many
-LEARNED, TOWARDS = 4, 0.8  # times that (3) is taken, and its ρ
-POWERS = (1.0, 0.5, 0.25)  # γ; what the prior decodes to under each is asked for first
 UNLUCKY = 2  # scattered choices, after which none more is asked for if none of them is the best
 GLOBAL = 0.5  # share of draws that are minimised over all choices
 STALE = 12  # losses without a better one, after which draws are widened
@@ -74,37 +55,6 @@ INCUMBENTS = 3  # whose neighbours local draws are minimised over
 SURE, DRAWN = 0.95, 40  # of a certificate: its probability, the draws that it rests on
 TRIED = 400  # draws at most, to find these
 BLOCK = 64  # neighbours that are checked against a budget at once
-
-
-class Hyperparameters(NamedTuple):
-    """What is drawn as the evidence tells; these until so much was told that it says anything, wide
-    enough for the first draws to differ in all that matters.
-
-    Attributes:
-        power: of the loss that is a sum, γ.
-        flatness: of the prior mean: of logarithms towards their mean over the positions.
-        alike: correlation of a level's coefficient with the next one's, r.
-        trust: standard deviation of a coefficient over its prior mean.
-        pairs: standard deviation of what pairs add, over that of a usual sum.
-        noise: of a loss, relative.
-    """
-
-    power: float = 1.0
-    flatness: float = 0.0
-    alike: float = 0.95
-    trust: float = 0.8
-    pairs: float = 0.3
-    noise: float = 0.03
-
-
-GRID = {
-    "power": POWERS,
-    "flatness": (0.0, 0.5, 1.0),
-    "alike": (0.0, 0.7, 0.95),
-    "trust": (0.3, 0.8, 2.0),
-    "pairs": (0.0, 0.3, 1.0),
-    "noise": (0.03, 0.1),
-}
 
 
 @dataclass(frozen=True)
@@ -134,11 +84,7 @@ class NaturalGradient(Strategy):
 
     def __init__(self, errors: Errors, budgets: Sequence[Feasible] = (), *, seed: int) -> None:
         super().__init__(errors, budgets, seed=seed)
-        self._ends = np.cumsum([0, *(len(row) - 1 for row in self._errors)])
-        single: Array = np.concatenate([row[1:] for row in self._errors])
-        self._steps, self._same = _steps(self._ends), _same_levels(self._ends)
-        self._logs = np.log(single)
-        self._flat_logs = np.log(self._same @ single / self._same.sum(1))
+        self._prior = Prior(self._errors)
         self._hyper, self._asked = Hyperparameters(), ENOUGH - AGAIN
         self._decoded: dict[int, list[Choice]] = {}
         self._scattered: set[Choice] = set()
@@ -179,7 +125,7 @@ class NaturalGradient(Strategy):
         mean, best = self._posterior().mean(), self.best(budget)
         ways = [self._anywhere(mean, budget), *(self._near(mean, budget, one) for one in best)]
         found = [choice for choice in ways if choice is not None]
-        return found[int(np.argmin(mean(self._features(found))))] if found else None
+        return found[int(np.argmin(mean(self._prior.features(found))))] if found else None
 
     def ask_any(self, budgets: Sequence[int]) -> Choice | None:
         """A choice for that one of ``budgets`` whose best a draw undercuts most, of many for one of some;
@@ -207,7 +153,7 @@ class NaturalGradient(Strategy):
         found = found or self._explored(posterior, draw, budget)
         if found is None:
             return None
-        promised = max(LEAST, float(draw.losses(self._features([found]))[0]))
+        promised = max(LEAST, float(draw.losses(self._prior.features([found]))[0]))
         least = self._losses[incumbents[0]] if incumbents else math.inf
         return math.log(max(LEAST, least) / promised), found
 
@@ -217,9 +163,9 @@ class NaturalGradient(Strategy):
         found = self._anywhere(draw, budget)
         if not self._is_stale(budget):
             return found
-        told = self._features(self.best(budget, len(self._losses)))
+        told = self._prior.features(self.best(budget, len(self._losses)))
         for power in range(1, WIDEST + 1):
-            if found is None or min(draw(told)) > draw(self._features([found]))[0]:
+            if found is None or min(draw(told)) > draw(self._prior.features([found]))[0]:
                 break
             draw = posterior.draw(self._rng).widened(posterior.mean(), WIDER**power)
             found = self._anywhere(draw, budget)
@@ -237,7 +183,8 @@ class NaturalGradient(Strategy):
         best = self._losses[incumbents[0]]
         # A prior that was learned from the losses is surer of the rest than these warrant.
         told = self._told()
-        belief = self._belief(self._evident(*told, learned=False), *told, learned=False)
+        hyper = self._prior.evident(self._hyper, *told, self._rng, learned=False)
+        belief = self._prior.belief(hyper, *told, learned=False)
         posterior = Posterior(belief, *told)
         draws = (posterior.draw(self._rng) for _ in range(TRIED))
         every = (self._least(draw, budget, incumbents[0]) for draw in draws)
@@ -250,7 +197,7 @@ class NaturalGradient(Strategy):
         ways = self._anywhere(draw, budget), self._near(draw, budget, best)
         found = [choice for choice in ways if choice is not None]
         return float(
-            min([self._losses[best], *(draw.losses(self._features(found)) if found else ())])
+            min([self._losses[best], *(draw.losses(self._prior.features(found)) if found else ())])
         )
 
     def state(self) -> dict[str, Any]:
@@ -302,11 +249,11 @@ class NaturalGradient(Strategy):
 
     def _anywhere(self, draw: Draw, budget: int) -> Choice | None:
         """Of the best under the sum that were not told yet, the best with the pairs."""
-        ranked = islice(self._budgets[budget].ranked(self._rows(draw.linear)), LOOKED_AT)
+        ranked = islice(self._budgets[budget].ranked(self._prior.rows(draw.linear)), LOOKED_AT)
         found = list(islice((choice for choice in ranked if choice not in self._losses), DECODED))
         if not found:
             return None
-        return found[int(np.argmin(draw(self._features(found))))]
+        return found[int(np.argmin(draw(self._prior.features(found))))]
 
     def _near(self, draw: Draw, budget: int, around: Choice) -> Choice | None:
         """The best of what keeps the budget, was not told yet, and differs at one or two positions."""
@@ -336,10 +283,10 @@ class NaturalGradient(Strategy):
                 if k != around[p]
             ]
         )
-        whole = self._features([around])[0]
+        whole = self._prior.features([around])[0]
         others = np.tile(around, (len(changes), 1))
         others[np.arange(len(changes)), changes[:, 0]] = changes[:, 1]
-        apart = self._features(others) - whole
+        apart = self._prior.features(others) - whole
         crossed = apart @ draw.products @ apart.T
         alone = apart @ (draw.linear + 2 * draw.products @ whole) + np.diag(crossed)
         gains = alone[:, None] + alone + 2 * crossed
@@ -352,103 +299,12 @@ class NaturalGradient(Strategy):
         told = self._told()
         count = len(told[1])
         if count >= self._asked + max(AGAIN, self._asked // SELDOM):
-            self._hyper, self._asked = self._evident(*told, learned=True), count
-        return Posterior(self._belief(self._hyper, *told, learned=True), *told)
-
-    def _evident(self, features: Array, losses: Array, *, learned: bool) -> Hyperparameters:
-        """Drawn one at a time, given the others, from what was before."""
-
-        @cache
-        def evidence(hyper: Hyperparameters) -> float:
-            belief = self._belief(hyper, features, losses, learned=learned)
-            return Posterior(belief, features, losses).evidence
-
-        found = self._hyper
-        for name, values in GRID.items():
-            tried = [found._replace(**{name: value}) for value in values]
-            found = tried[_drawn(self._rng, [evidence(hyper) for hyper in tried])]
-        return found
+            self._hyper = self._prior.evident(self._hyper, *told, self._rng, learned=True)
+            self._asked = count
+        return Posterior(self._prior.belief(self._hyper, *told, learned=True), *told)
 
     def _told(self) -> tuple[Array, Array]:
         """Features [n, p] and losses [n] of all that was told."""
         known = self._known()
         losses = np.maximum([self._losses[choice] for choice in known], LEAST)
-        return self._features(known), losses
-
-    def _belief(
-        self, hyper: Hyperparameters, features: Array, losses: Array, *, learned: bool
-    ) -> Belief:
-        """With W = M and what the losses tell of m by (3), or with neither: then W is the sum's."""
-        power, flatness, alike, trust, pairs, noise = hyper
-        correlated = alike**self._steps
-
-        def belief(mean: Array) -> Belief:
-            spread = trust * mean
-            width = mean if learned else np.square(spread)
-            kappa = pairs**2 * _usual(features, np.square(spread)) / _usual(features, width) ** 2
-            return Belief(power, mean, spread, correlated, kappa, width, noise)
-
-        first: Array = np.exp(power * ((1 - flatness) * self._logs + flatness * self._flat_logs))
-        if not len(losses):
-            return belief(first)
-        # One factor for all, as large losses over their sums as small ones: these span magnitudes.
-        sums = np.maximum(features @ first, LEAST)
-        first = first * np.exp((power * np.log(losses) - np.log(sums)).mean())
-        told: Array = features.max(0)
-        found = belief(first)
-        for _ in range(LEARNED if learned else 0):
-            squares = Posterior(found, features, losses).squares() / (1 + trust**2)
-            first = first * self._shared(squares / np.square(found.mean), told) ** (TOWARDS / 2)
-            own = np.maximum(squares, LEAST**2) ** (TOWARDS / 2)
-            found = belief(first ** (1 - TOWARDS) * own)
-        return found
-
-    def _shared(self, ratios: Array, told: Array) -> Array:
-        """The mean of each level's ratios [p] that were told, and one more that is 1, over the positions
-        with as many levels."""
-        found: Array = (self._same @ (ratios * told) + 1) / (self._same @ told + 1)
-        return found
-
-    def _features(self, choices: Sequence[Sequence[int]] | Array) -> Array:
-        """φ [n, p]."""
-        found = np.zeros((len(choices), int(self._ends[-1])))
-        for start, levels in zip(self._ends, np.array(choices, dtype=int).T, strict=False):
-            rows = np.flatnonzero(levels)
-            found[rows, start + levels[rows] - 1] = 1.0
-        return found
-
-    def _rows(self, coefficients: Array) -> Errors:
-        """Coefficients [p] as errors per position, with the dense choice's; what is cut never helps."""
-        parts = np.split(np.maximum(coefficients, 0.0), self._ends[1:-1])
-        return [np.append(0.0, part) for part in parts]
-
-
-def _usual(features: Array, widths: Array) -> float:
-    """Sum over the cuts of a choice, as it is for those that were told."""
-    return max(LEAST, float((features @ widths).mean())) if len(features) else 1.0
-
-
-def _same_levels(ends: Array) -> Array:
-    """1 where two are the same level of positions with as many levels, else 0 [p, p]."""
-    level, size = _levels(ends), np.repeat(np.diff(ends), np.diff(ends))
-    found: Array = (level[:, None] == level) & (size[:, None] == size)
-    return found.astype(float)
-
-
-def _steps(ends: Array) -> Array:
-    """How many levels lie between two of one position [p, p]; infinite between positions."""
-    level, position = _levels(ends), np.repeat(np.arange(len(ends) - 1), np.diff(ends))
-    found: Array = np.where(position[:, None] == position, np.abs(level[:, None] - level), np.inf)
-    return found
-
-
-def _levels(ends: Array) -> Array:
-    """Of which level of its position each coefficient is, from 0 on [p]."""
-    found: Array = np.arange(ends[-1]) - np.repeat(ends[:-1], np.diff(ends))
-    return found
-
-
-def _drawn(rng: np.random.Generator, logs: Sequence[float]) -> int:
-    """One of what has these logarithms of a probability, but for a constant."""
-    shares = np.exp(np.array(logs) - max(logs))
-    return int(rng.choice(len(shares), p=shares / shares.sum()))
+        return self._prior.features(known), losses

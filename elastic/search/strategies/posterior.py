@@ -1,5 +1,5 @@
-"""The Gaussian posterior of what a loss is made of: the equations of
-elastic.search.strategies.natural_gradient, whose numbers are quoted here."""
+"""The Gaussian posterior of what a loss is made of: equations (1) and (4) of
+elastic.search.strategies.natural_gradient, (2) of elastic.search.strategies.prior."""
 
 from __future__ import annotations
 
