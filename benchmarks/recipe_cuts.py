@@ -14,6 +14,7 @@ from recipe_trainings import TARGET, Trainings, score
 
 import cutonce
 from deploy.architecture import Architecture
+from deploy.costs import macs
 from deploy.export_pool import ExportPool, ExportRequest
 from devices.target import Target
 from elastic.families import load
@@ -95,12 +96,14 @@ class Cuts:
     def _single(self, recipe: str) -> Iterator[dict[str, Any]]:
         """One training for each speed-up."""
         names = {speedup: f"{recipe}-{speedup:g}" for speedup in SPEEDUPS}
-        blocks = recipe == "nas-bert"  # are most of the cost, and the same for every speed-up
         trained = {}
         for speedup, name in names.items():
             own = self._settings(recipe, speedup)
-            pilot, part = (recipe, 1.0) if blocks else (name, 1 / len(SPEEDUPS))
-            trained[speedup] = self._all.equally_trained(recipe, name, pilot, part, own)
+            if recipe == "nas-bert":
+                found = self._all.equally_trained(recipe, name, recipe, 1.0, own, self._of_all)
+            else:
+                found = self._all.equally_trained(recipe, name, name, 1 / len(SPEEDUPS), own)
+            trained[speedup] = found
         taken = self._all.kept(f"measured-{recipe}", lambda: self._measured(list(names.values())))
         for speedup, ratio in zip(SPEEDUPS, taken["speedups"], strict=True):
             found = trained[speedup]
@@ -111,7 +114,7 @@ class Cuts:
         if recipe == "rosita":
             return {"settings": {"shape": self._shape(speedup)}}
         self._shapes.parent.mkdir(exist_ok=True)
-        self._all.kept("shapes", lambda: self._all.profiled(self._shapes))
+        self._all.kept("shapes", lambda: self._all.profiled(self._shapes), self._shapes.parent)
         return {
             "settings": {"share": self._share(speedup)}, "target": str(TARGET),
             "length": self._length, "store": self._shapes,
@@ -122,6 +125,15 @@ class Cuts:
         whole = self._whole()
         dense, bare = self._predicted([whole, replace(whole, layers=0)], self._shapes)
         return max(0.02, (dense / speedup - bare) / (dense - bare))
+
+    def _of_all(self, trained: dict[str, Any], epochs: float) -> float:
+        """Passes of NAS-BERT's trainings for all speed-ups, by the one for the first: blocks, the same
+        for all, count once, and the network that is trained in the end costs what its share says."""
+        architecture = Architecture.from_json(trained["architecture"])
+        size = macs(architecture, self._all.workload) / macs(self._dense, self._all.workload)
+        network = epochs * trained["task"]["sizes"]["train"] * size
+        shares = [self._share(speedup) for speedup in SPEEDUPS]
+        return float(trained["passes"] + network * sum(shares[1:]) / shares[0])
 
     def _shape(self, speedup: float) -> str:
         """Two thirds of the layers, as the paper has it, and the most heads and neurons that fit, alike;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ RATES = {  # at hidden size 768
 }  # fmt: skip
 WIDER = 768 / 256
 PILOTS = (0.05, 0.1)  # epochs, whose passes tell how many cost so much
+Cost = Callable[[dict[str, Any], float], float]
+"""Passes of what was trained for so many epochs."""
 
 
 class Trainings:
@@ -68,13 +71,21 @@ class Trainings:
         return found
 
     def equally_trained(
-        self, recipe: str, name: str, pilot: str, part: float, settings: dict[str, Any]
+        self,
+        recipe: str,
+        name: str,
+        pilot: str,
+        part: float,
+        settings: dict[str, Any],
+        cost: Cost = lambda trained, _: float(trained["passes"]),
     ) -> dict[str, Any]:
         """At the cost of that part of the dense epochs, as far as two pilots of that name tell."""
         rate = RATES[recipe] * WIDER
         asked = {"recipe": recipe, "batch_size": BATCH, "learning_rate": rate, **settings}
         passes = [
-            self._trained(f"pilot-{pilot}-{epochs}", self.model, epochs=epochs, **asked)["passes"]
+            cost(
+                self._trained(f"pilot-{pilot}-{epochs}", self.model, epochs=epochs, **asked), epochs
+            )
             for epochs in PILOTS
         ]
         slope = (passes[1] - passes[0]) / (PILOTS[1] - PILOTS[0])
@@ -90,9 +101,9 @@ class Trainings:
             ),
         )
 
-    def kept(self, name: str, run: Any) -> dict[str, Any]:
-        """What ``run`` gives, or gave."""
-        path = self.place / "results" / f"{name}.json"
+    def kept(self, name: str, run: Any, place: Path | None = None) -> dict[str, Any]:
+        """What ``run`` gives, or gave; for all seeds in a ``place`` of the task."""
+        path = (place or self.place) / "results" / f"{name}.json"
         if not path.exists():
             began = time.monotonic()
             found = run()

@@ -6,10 +6,10 @@
 DIR (or CUTONCE_DATA) holds glue/SST-2, glue/MRPC, glue/STS-B, trec and vocab_bert_uncased. A dense
 6-layer hidden-256 BERT is trained for 6 epochs on at most 8,000 examples of a task (from --start, if
 given), then by every recipe at the cost of as many again, counted in passes of one example forward and
-back, a smaller network's by its multiply-accumulates. ROSITA ends in one model, and has a third of that
-for each speed-up; so would NAS-BERT, but its blocks, most of its cost, are the same for all three, and
-it has the whole for each. Settings are the papers', all but the number of epochs, the batch of 32, and
-learning rates, which are those of hidden size 768 times three, as the dense model is a third as wide.
+back, a smaller network's by its multiply-accumulates. ROSITA and NAS-BERT end in one model, and have
+that for all speed-ups together, where NAS-BERT's blocks, the same for all, count once. Settings are the
+papers', all but the number of epochs, the batch of 32, and learning rates, which are those of hidden size
+768 times three, as the dense model is a third as wide.
 For 1.5, 2 and 4 times less measured latency `cutonce search` chooses the sub-network, without further
 training; of ROSITA it is the largest of its shapes that is predicted to fit, of NAS-BERT what its own
 table chooses, by latencies of a profile of encoders of many shapes, convolutions among them.
