@@ -93,6 +93,13 @@ class Trainings:
         epochs = max(PILOTS[1], (goal - passes[0]) / slope + PILOTS[0])
         return self._trained(name, self.model, epochs=epochs, **asked)
 
+    def distilled(self, subnet: Path) -> dict[str, float]:
+        """Scores of a sub-network after an epoch towards the dense model."""
+        name = f"distilled-{subnet.name}"
+        found = self._trained(name, subnet, recipe="distil", teacher=self.model, epochs=1.0)
+        metrics: dict[str, float] = found["metrics"]["report"]
+        return metrics
+
     def _trained(self, name: str, model: Any, **settings: Any) -> dict[str, Any]:
         return self.kept(
             f"train-{name}",
