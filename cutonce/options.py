@@ -38,7 +38,7 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, help="write the result there as JSON, too")
 
 
-def keep(out: Path | None, result: dict[str, Any]) -> dict[str, Any]:
+def keep(out: str | Path | None, result: dict[str, Any]) -> dict[str, Any]:
     """``result``, written to the file ``out`` where one is named."""
     if out is not None:
         write_json(Path(out), result)

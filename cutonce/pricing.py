@@ -27,7 +27,7 @@ class Pricing:
     predictor: LatencyPredictor
 
     @classmethod
-    def find(cls, target: str, workload: Workload, store: Path | None = None) -> Pricing:
+    def find(cls, target: str, workload: Workload, store: str | Path | None = None) -> Pricing:
         """By the profile in the store, by default the user's own.
 
         Raises UsageError where there is none of ``target`` on this machine as it is now, or only one

@@ -39,9 +39,9 @@ def default_path() -> Path:
     return Path(platformdirs.user_data_dir("cutonce", appauthor=False)) / "measurements.sqlite"
 
 
-def open_store(path: Path | None = None) -> Store:
+def open_store(path: str | Path | None = None) -> Store:
     """The store at ``path``, or the user's own."""
-    return Store(path or default_path())
+    return Store(Path(path or default_path()))
 
 
 class Store:

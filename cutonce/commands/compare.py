@@ -17,7 +17,9 @@ from devices.errors import DataError, NotTrustworthy, UsageError
 from devices.fingerprint import Fingerprint
 
 
-def compare(first: str | Path, second: str | Path, *, out: Path | None = None) -> dict[str, Any]:
+def compare(
+    first: str | Path, second: str | Path, *, out: str | Path | None = None
+) -> dict[str, Any]:
     """How many times as long ``second`` takes as ``first``, per target.
 
     Args:

@@ -30,8 +30,8 @@ POINTS = 0.03  # of accuracy that a sub-network may lose
 def demo(
     *,
     device: str = "local",
-    out: Path = Path("cutonce-demo"),
-    store: Path | None = None,
+    out: str | Path = Path("cutonce-demo"),
+    store: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Run everything in ``out``; interrupted, the same call goes on where it stopped.

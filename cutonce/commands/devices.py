@@ -35,7 +35,7 @@ def devices(
     ssh: str | None = None,
     python: str = "python3",
     fleet: str | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """The devices that can be reached, what each is, and what runs on it.
 

@@ -51,8 +51,8 @@ def export(
     batch: int | None = None,
     length: int | None = None,
     visits: int = 30,
-    store: Path | None = None,
-    out: Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
     seed: int = 0,
     allowed_loss: float = ALLOWED_LOSS,
     unproved: bool = False,
@@ -100,7 +100,7 @@ def export(
             f"{target} chooses by measuring, which --unproved does not; name a target."
         )
     known_as = targets[0].slug if len(targets) == 1 else slug(str(target))
-    directory = out or _place(Path(subnet), known_as if target else None)
+    directory = Path(out or _place(Path(subnet), known_as if target else None))
     check_place(directory)
     model = load(str(subnet))
     encoder = model.encoder

@@ -22,7 +22,7 @@ def fleet(
     hosts: str | Path,
     *,
     python: str = "python3",
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Run a fleet until interrupted.
 

@@ -33,8 +33,8 @@ def measure(
     visits: int = 30,
     minutes: float = math.inf,
     strict: bool = False,
-    store: Path | None = None,
-    out: Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Statistics of ``model`` on every target, with the raw visits and warnings.

@@ -36,8 +36,8 @@ def predict(
     strict: bool = False,
     force: bool = False,
     estimate: str | None = None,
-    store: Path | None = None,
-    out: Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Milliseconds of every configuration, with a 90 % interval and whether it is in domain.
 
@@ -132,7 +132,7 @@ def _others(
     return found
 
 
-def _find(profile: str | Path, store: Path | None) -> Kept:
+def _find(profile: str | Path, store: str | Path | None) -> Kept:
     from cutonce.profiles import load_profile, stored_profile
     from devices.target import Target
     from profiler.store import open_store

@@ -28,8 +28,8 @@ def profile(
     batch: Sequence[int] = (1,),
     length: Sequence[int] = (128,),
     visits: int = 15,
-    store: Path | None = None,
-    out: Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Profile every target; returns for each its file, error and leave-one-out table.

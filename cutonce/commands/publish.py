@@ -31,7 +31,7 @@ def publish(
     *,
     name: str | None = None,
     private: bool = False,
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Publish one artifact; returns where it is now.
 

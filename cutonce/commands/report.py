@@ -9,7 +9,7 @@ from typing import Any
 from cutonce.console import show as say
 
 
-def report(run: str | Path, *, out: Path | None = None) -> dict[str, Any]:
+def report(run: str | Path, *, out: str | Path | None = None) -> dict[str, Any]:
     """Write the page of the search in directory ``run``; opens without network.
 
     Raises:
@@ -19,7 +19,7 @@ def report(run: str | Path, *, out: Path | None = None) -> dict[str, Any]:
     from cutonce.page import render
     from devices.files import write_text
 
-    path = out or Path(run) / "report.html"
+    path = Path(out or Path(run) / "report.html")
     write_text(path, render(Path(run)))
     return {"page": str(path)}
 

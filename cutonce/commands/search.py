@@ -43,8 +43,8 @@ def search(
     post_training: bool = False,
     visits: int = 30,
     fleet: str | None = None,
-    store: Path | None = None,
-    out: Path = Path("cutonce-run"),
+    store: str | Path | None = None,
+    out: str | Path = Path("cutonce-run"),
     seed: int = 0,
 ) -> dict[str, Any]:
     """One sub-network per budget, with the evidence; written to ``out``.

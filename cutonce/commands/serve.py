@@ -24,7 +24,7 @@ def serve(
     *,
     host: str = HOST,
     port: int = PORT,
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Serve until interrupted.
 

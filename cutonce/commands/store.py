@@ -20,8 +20,8 @@ def store(
     action: str = "show",
     file: str | Path | None = None,
     *,
-    store: Path | None = None,
-    out: Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
 ) -> dict[str, Any]:
     """Show, merge or export a measurement store.
 

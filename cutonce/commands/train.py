@@ -56,7 +56,7 @@ def train(
     target: str | None = None,
     batch: int | None = None,
     length: int | None = None,
-    store: Path | None = None,
+    store: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Train, write the model to ``out``, and score it on the report split.
@@ -129,7 +129,7 @@ def train(
 
 
 def _pricing(
-    recipe: str, target: str | None, batch: int | None, length: int | None, store: Path | None
+    recipe: str, target: str | None, batch: int | None, length: int | None, store: str | Path | None
 ) -> Pricing | None:
     if target is None:
         if (batch, length, store) != (None, None, None):

@@ -33,8 +33,8 @@ def verify(
     data: str | Path | None = None,
     evaluation: str | Path | None = None,
     visits: int = 30,
-    store: Path | None = None,
-    out: Path | None = None,
+    store: str | Path | None = None,
+    out: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """What was checked of every artifact, and whether all of it holds.

@@ -178,5 +178,6 @@ def test_the_default_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert default_path().name == "measurements.sqlite"
     with open_store() as opened:
         assert opened.path == default_path()
-    with open_store(tmp_path / "own.sqlite") as opened:
-        assert opened.path == tmp_path / "own.sqlite"
+    for own in (tmp_path / "own.sqlite", str(tmp_path / "own.sqlite")):
+        with open_store(own) as opened:
+            assert opened.path == tmp_path / "own.sqlite"
