@@ -25,9 +25,7 @@ from profiler.store import Store
 
 SPEEDUPS = (1.5, 2.0, 4.0)
 OURS, SINGLE = "cutonce", ("rosita", "nas-bert")  # these end in one model
-TAUGHT = 1 / 3 + sum(
-    1 / speedup for speedup in SPEEDUPS
-)  # dense epochs: what the dense model says once
+TAUGHT = 1 / 3 + sum(1 / speedup for speedup in SPEEDUPS)  # epochs: the dense model is asked once
 QUANTIZED, MORE = Target.parse("local/openvino/int8"), 8.0  # times the dense model's speed in fp32
 THIRD, ITS = Target.parse("local/torch/fp32"), 2.0
 
