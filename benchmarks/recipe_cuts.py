@@ -183,7 +183,7 @@ class Cuts:
                 )
             measured = run_campaign(
                 jobs, store=store, campaign=f"recipes/{self._place}/{names[0]}",
-                seed=self._all.seed, visits=30, progress=lambda *_: None,
+                seed=self._all.seed, visits=150, progress=lambda *_: None,
             )  # fmt: skip
         dense, *rest = [some.statistics.intrinsic for some in measured]
         return {"speedups": [dense / ms for ms in rest]}
