@@ -69,13 +69,14 @@ class Cuts:
             if entry is None:  # the least that fits is slower
                 yield row(target, speedup, math.nan, math.nan, trained)
                 continue
-            metrics = entry["metrics"]["report"]
+            metrics, more = entry["metrics"]["report"], {}
             if target == QUANTIZED:
                 taken = self._all.kept("export", lambda entry=entry: self._exported(recipe, entry))
                 metrics = taken["metrics"]
             elif target == TARGET and recipe == OURS:
+                more = {"untaught": score(metrics)}
                 metrics = self._all.distilled(self._place / f"search-{recipe}" / entry["subnet"])
-            yield row(target, speedup, score(metrics), entry["speedup"] * faster, trained)
+            yield row(target, speedup, score(metrics), entry["speedup"] * faster, trained) | more
 
     def _faster(self) -> float:
         """Times as fast as in fp32 the dense model is in int8."""

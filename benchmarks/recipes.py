@@ -88,9 +88,10 @@ def check_trained(trainings: Trainings) -> None:
 
 
 def described_row(row: dict[str, Any], dense: dict[str, Any]) -> str:
+    untaught = f" ({row['untaught']:.4f} before it was taught)" if "untaught" in row else ""
     return (
-        f"{row['score']:.4f} at {row['speedup']:.2f}x (asked {row['asked']:g}x) on {row['target']}, "
-        f"{row['score'] / dense['score']:.1%} of dense; trained in "
+        f"{row['score']:.4f}{untaught} at {row['speedup']:.2f}x (asked {row['asked']:g}x) on "
+        f"{row['target']}, {row['score'] / dense['score']:.1%} of dense; trained in "
         f"{row['passes'] / dense['examples']:.1f} dense epochs, {row['seconds']:.0f} s"
     )
 
