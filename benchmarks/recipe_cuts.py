@@ -19,7 +19,7 @@ from deploy.export_pool import ExportPool, ExportRequest
 from devices.target import Target
 from elastic.families import load
 from elastic.recipes.rosita import Shape
-from profiler.campaign import run_campaign
+from profiler.campaign import APART, STARTS, run_campaign
 from profiler.job import Job
 from profiler.store import Store
 
@@ -184,7 +184,7 @@ class Cuts:
                 )
             measured = run_campaign(
                 jobs, store=store, campaign=f"recipes/{self._place}/{names[0]}",
-                seed=self._all.seed, visits=150, progress=lambda *_: None,
+                seed=self._all.seed, starts=STARTS, apart=APART, progress=lambda *_: None,
             )  # fmt: skip
         dense, *rest = [some.statistics.intrinsic for some in measured]
         return {"speedups": [dense / ms for ms in rest]}
