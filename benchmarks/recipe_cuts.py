@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from recipe_trainings import EPOCHS, TARGET, Trainings, score
@@ -170,18 +171,22 @@ class Cuts:
 
     def _measured(self, names: list[str]) -> dict[str, list[float]]:
         """How many times as fast as the dense model each is, all in one campaign."""
-        jobs = []
-        with Store(self._all.store) as store, ExportPool() as pool:
-            for name in ("dense", *names):
-                encoder = load(self._place / name).encoder
-                place = self._place / "measured" / name
+        encoders = [load(self._place / name).encoder for name in ("dense", *names)]
+        with TemporaryDirectory() as root, Store(self._all.store) as store:
+            places = [Path(root) / name for name in ("dense", *names)]
+            for encoder, place in zip(encoders, places, strict=True):
                 encoder.save_pretrained(place / "encoder")
-                request = ExportRequest(place / "encoder", TARGET.runtime, TARGET.precision, place)
-                [files] = pool.export([request])
-                workload = self._all.workload
-                jobs.append(
-                    Job(TARGET, encoder.architecture, workload, files.path, name == "dense")
+            with ExportPool() as pool:
+                files = pool.export(
+                    [
+                        ExportRequest(place / "encoder", TARGET.runtime, TARGET.precision, place)
+                        for place in places
+                    ]
                 )
+            jobs = [
+                Job(TARGET, encoder.architecture, self._all.workload, some.path, some is files[0])
+                for encoder, some in zip(encoders, files, strict=True)
+            ]
             measured = run_campaign(
                 jobs, store=store, campaign=f"recipes/{self._place}/{names[0]}",
                 seed=self._all.seed, starts=STARTS, apart=APART, progress=lambda *_: None,
