@@ -182,7 +182,7 @@ Choices = dict[Word, list[list[int]]]
 
 def _candidates(tokens: Tokens, sources: Sources, progress: Progress | None) -> Iterator[Choices]:
     """Of every example."""
-    near = cache(lambda token: _nearest_rows(token, sources))
+    near = cache(Near(sources))
     vectors = cache(lambda word: _nearest_words(word, sources))
     pieces = sources.pieces
     for row, ids in enumerate(tokens.ids):
@@ -225,13 +225,19 @@ def _likeliest(
             yield [[token] for token in best]
 
 
-def _nearest_rows(token: int, sources: Sources) -> list[list[int]]:
-    """The tokens whose rows of the table are most like this one's."""
-    table = torch.nn.functional.normalize(sources.table, dim=1)
-    alike = table @ table[token]
-    alike[~torch.from_numpy(sources.pieces.whole)] = -torch.inf
-    alike[token] = -torch.inf
-    return [[other] for other in alike.topk(CANDIDATES).indices.tolist()]
+class Near:
+    """The tokens whose rows of the table are most like one's."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._table = sources.table
+        self._tokens = torch.from_numpy(sources.pieces.whole).nonzero().squeeze(1)
+        self._rows = torch.nn.functional.normalize(sources.table[self._tokens], dim=1)
+
+    def __call__(self, token: int) -> list[list[int]]:
+        alike = self._rows @ self._table[token]
+        alike[self._tokens == token] = -torch.inf
+        count = min(CANDIDATES, int(alike.isfinite().sum()))
+        return [[other] for other in self._tokens[alike.topk(count).indices].tolist()]
 
 
 def _nearest_words(word: str, sources: Sources) -> list[list[int]]:

@@ -7,7 +7,7 @@ from deploy.architecture import uniform
 from deploy.encoder import Encoder
 from deploy.tokens import load_tokenizer
 from devices.errors import DataError, UsageError
-from elastic.recipes.augmentation import Pieces, Sources, Word, augmented, read_vectors
+from elastic.recipes.augmentation import Near, Pieces, Sources, Word, augmented, read_vectors
 
 _PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] the good bad film play ##ing ##s"
 PIECES = _PIECES.split()
@@ -64,9 +64,7 @@ def test_without_anything_else_the_models_own_table_tells_what_is_alike(task) ->
     apple, pear = names.index("apple"), names.index("pear")
     table[apple] = table[pear] + 0.1
     more = augmented(task, Sources(kept, table), copies=20, seed=0)
-    from elastic.recipes.augmentation import _nearest_rows
-
-    assert _nearest_rows(apple, Sources(kept, table))[0] == [pear]
+    assert Near(Sources(kept, table))(apple)[0] == [pear]
     assert len(more.split("train")) > len(task.split("train"))
 
 
