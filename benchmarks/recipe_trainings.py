@@ -23,7 +23,10 @@ RATES = {  # at hidden size 768
     "cutonce": 1e-4, "dynabert": 2e-5, "yoco": 2e-5, "rosita": 2e-5, "nas-bert": 1.7e-4,
 }  # fmt: skip
 WIDER = 768 / 256
-PILOTS = (0.05, 0.1)  # epochs, whose passes tell how many cost so much
+PILOTS = (
+    0.06,
+    0.12,
+)  # epochs, whose passes tell how many cost so much: of steps for all posteriors
 Cost = Callable[[dict[str, Any], float], float]
 """Passes of what was trained for so many epochs."""
 
@@ -82,16 +85,18 @@ class Trainings:
         """At the cost of that part of the dense epochs, as far as two pilots of that name tell."""
         rate = RATES[recipe] * WIDER
         asked = {"recipe": recipe, "batch_size": BATCH, "learning_rate": rate, **settings}
-        passes = [
-            cost(
-                self._trained(f"pilot-{pilot}-{epochs}", self.model, epochs=epochs, **asked), epochs
-            )
-            for epochs in PILOTS
-        ]
-        slope = (passes[1] - passes[0]) / (PILOTS[1] - PILOTS[0])
-        goal = part * EPOCHS * self.dense()["examples"]
-        epochs = max(PILOTS[1], (goal - passes[0]) / slope + PILOTS[0])
-        return self._trained(name, self.model, epochs=epochs, **asked)
+        if not self._path(f"train-{name}").exists():
+            costs = [
+                cost(
+                    self._trained(f"pilot-{pilot}-{epochs}", self.model, epochs=epochs, **asked),
+                    epochs,
+                )
+                for epochs in PILOTS
+            ]
+            slope = (costs[1] - costs[0]) / (PILOTS[1] - PILOTS[0])
+            goal = part * EPOCHS * self.dense()["examples"]
+            asked["epochs"] = max(PILOTS[0], (goal - costs[0]) / slope + PILOTS[0])
+        return self._trained(name, self.model, **asked)
 
     def distilled(self, subnet: Path) -> dict[str, float]:
         """Scores of a sub-network after an epoch towards the dense model."""
@@ -110,7 +115,7 @@ class Trainings:
 
     def kept(self, name: str, run: Any, place: Path | None = None) -> dict[str, Any]:
         """What ``run`` gives, or gave; for all seeds in a ``place`` of the task."""
-        path = (place or self.place) / "results" / f"{name}.json"
+        path = self._path(name, place)
         if not path.exists():
             began = time.monotonic()
             found = run()
@@ -118,6 +123,9 @@ class Trainings:
             path.write_text(json.dumps({**found, "took": time.monotonic() - began}))
         kept: dict[str, Any] = json.loads(path.read_text())
         return kept
+
+    def _path(self, name: str, place: Path | None = None) -> Path:
+        return (place or self.place) / "results" / f"{name}.json"
 
 
 def score(metrics: dict[str, float]) -> float:
