@@ -26,7 +26,7 @@ from typing import Any
 
 from common import machine
 from dense_models import trec
-from recipes import BATCH, DENSE_RATE, RATES, SHAPE, WIDER
+from recipe_trainings import BATCH, DENSE_RATE, RATES, SHAPE, WIDER
 
 FIRST = 3  # steps, in which memory is taken and kernels are chosen
 
