@@ -74,7 +74,7 @@ def test_a_language_model_is_asked_with_the_word_masked_and_the_text_beside_it(t
     seen = []
 
     class Model(Encoder):
-        def forward(self, input_ids, attention_mask=None, token_type_ids=None):  # noqa: ARG002
+        def forward(self, input_ids, _mask, token_type_ids):
             seen.append((input_ids, token_type_ids))
             return torch.arange(22.0).expand(*input_ids.shape, 22)
 
