@@ -152,7 +152,7 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
         if not cut.keeps_dense and setting.epochs > 0:
             with progress(f"distilling {name}") as advance:
                 lesson = lesson or Lesson(setting.model.encoder, setting.task)
-                distil(
+                nearer = distil(
                     student,
                     lesson,
                     epochs=setting.epochs,
@@ -160,6 +160,8 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
                     out=setting.run.work / "distil" / name,
                     progress=advance,
                 )
+            if not nearer:
+                talk(f"{name} stays as it was: distilled it is no nearer to the dense model.")
         save_subnet(
             directory,
             student,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cutonce.configurations import SHAPE, read_configuration
-from cutonce.console import progress
+from cutonce.console import progress, talk
 from cutonce.pricing import Pricing
 from cutonce.subnets import RECORD, read_record
 from cutonce.tasks import load_task
@@ -69,7 +69,9 @@ def train_distilled(
     same_request(out, ["distil", model, teacher, digests, known.to_json(), settings])
     with progress(f"distilling {out.name}") as advance:
         lesson = Lesson(taught.encoder, known)
-        distil(student.encoder, lesson, out=unfinished(out), progress=advance, **settings)
+        nearer = distil(student.encoder, lesson, out=unfinished(out), progress=advance, **settings)
+    if not nearer:
+        talk(f"{model} stays as it was: distilled it is no nearer to {teacher}.")
 
     def write(place: Path) -> None:
         student.encoder.save_pretrained(place)

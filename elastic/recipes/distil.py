@@ -6,10 +6,15 @@ Source: Hinton et al. 2015 (arXiv 1503.02531): the student matches the teacher's
 
 plus, as in patient distillation (arXiv 1908.09355), the distance of the first token's last states,
 which the two models' heads read. What the teacher says is computed once, before training.
+
+A student may be as near as it gets before: the teacher is surer on what it was trained on than on other
+texts, and that is learnt too. Weights are therefore kept as they were unless they come nearer on the
+search split.
 """
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +46,9 @@ def distil(
     seed: int = 0,
     out: Path | None = None,
     progress: Progress | None = None,
-) -> None:
-    """Train ``student`` in place towards the lesson's teacher on its task's train split.
+) -> bool:
+    """Train ``student`` in place towards the lesson's teacher on its task's train split; whether it came
+    nearer to it on the search split, without which it is left as it was.
 
     Args:
         learning_rate: None means 1e-5 at hidden size 768, and more for narrower models in inverse
@@ -60,6 +66,7 @@ def distil(
             f"follow a teacher of {theirs.hidden} for {theirs.output} with {theirs.labels}; cut the "
             "student from this teacher."
         )
+    was, before = copy.deepcopy(student.state_dict()), lesson.apart(student)
     fit(
         student,
         lesson.task,
@@ -71,6 +78,10 @@ def distil(
         out=out,
         progress=progress,
     )
+    nearer = lesson.apart(student) < before
+    if not nearer:
+        student.load_state_dict(was)
+    return nearer
 
 
 class Lesson:
@@ -100,6 +111,18 @@ class Lesson:
             return STATES * distance + soft
         hard = loss(self.teacher, outputs, mask, labels)
         return STATES * distance + (1 - ALPHA) * soft + ALPHA * hard
+
+    def apart(self, student: Encoder) -> float:
+        """The student's mean divergence from the teacher on the search split, in nats per example."""
+        teacher = self._encoder.to(next(student.parameters()).device)
+        total, count = 0.0, 0
+        with evaluating(student), evaluating(teacher), torch.inference_mode():
+            for batch in self.task.batches("search"):
+                inputs = tensors(batch, student)
+                said, mask = teacher(**inputs), inputs["attention_mask"]
+                found = divergence(self.teacher, said, student(**inputs), mask)
+                total, count = total + float(found.sum()), count + len(found)
+        return total / count
 
     def _said(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The teacher's states, of the first token where the head reads no other, and its outputs."""

@@ -32,8 +32,18 @@ def test_the_student_comes_closer_with_or_without_labels(cut, make_task, labels,
     teacher, student = cut(labels)
     task = make_task(label=column)
     before = distance(teacher, student, task)
-    distil(student, Lesson(teacher, task), epochs=3, seed=0, learning_rate=1e-3)
+    assert distil(student, Lesson(teacher, task), epochs=3, seed=0, learning_rate=1e-3)
     assert distance(teacher, student, task) < 0.6 * before
+
+
+def test_a_student_that_comes_no_nearer_is_left_as_it_was(cut, task) -> None:
+    teacher, student = cut(2)
+    before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+    lesson = Lesson(teacher, task)
+    apart = lesson.apart(student)
+    assert not distil(student, lesson, epochs=1, learning_rate=10.0)
+    assert lesson.apart(student) == apart
+    assert all(tensor.equal(before[name]) for name, tensor in student.state_dict().items())
 
 
 def test_the_teacher_is_left_as_it_was(cut, task) -> None:
