@@ -27,8 +27,11 @@ def described(task: str, data: Path, place: Path, seed: int) -> dict[str, Any]:
         random.Random(seed).shuffle(rest := lines[1:])
         found["data"], held_out = place / "few.tsv", found["evaluation"]
         found["data"].write_text("\n".join([lines[0], *rest[:EXAMPLES], ""]), encoding="utf-8")
+        # What is reported on is not trained on.
+        known = {line.split("\t")[0] for line in rest[:EXAMPLES]}
+        others = [line for line in rest[EXAMPLES:] if line.split("\t")[0] not in known]
         with held_out.open("a", encoding="utf-8") as file:
-            file.write("\n".join([*rest[EXAMPLES : EXAMPLES + MORE], ""]))
+            file.write("\n".join([*others[:MORE], ""]))
         return found
     folder, text, pair, label, kind = PAIRS[task]
     files = data / "glue" / folder
