@@ -131,6 +131,7 @@ def _budget_evidence(
         "subnet": f"subnets/{name}",
         "chain": step.network.chain_text,
         "trunk": step.network.trunk_text,
+        "taught": step.network.supernet.taught,
         "architecture": encoder.architecture.to_json(),
         "parameters": parameters(encoder.architecture),
         "size_bytes": step.first.deployed.size_bytes,

@@ -114,6 +114,7 @@ def evaluate_front(
                 {
                     "chain": network.chain_text,
                     "trunk": network.trunk_text,
+                    "taught": network.supernet.taught,
                     "kl": network.supernet.judge.error(network.choice),
                     "score": found[1] if found and setting.task.labelled else None,
                     "ms": {
@@ -143,10 +144,8 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
         names.append(name)
         directory = setting.run.path / "subnets" / name
         known = read_record(directory) if directory.exists() else None
-        if known and (known["chain"], known.get("trunk", "")) == (
-            network.chain_text,
-            network.trunk_text,
-        ):
+        same = (network.chain_text, network.trunk_text, network.supernet.taught)
+        if known and (known["chain"], known.get("trunk", ""), known.get("taught", False)) == same:
             continue
         student = _refitted(setting, network, name)
         if not cut.keeps_dense and setting.epochs > 0:

@@ -8,6 +8,7 @@ from cutonce.runs import Run
 from deploy.export_pool import ExportPool
 from deploy.task import Task
 from deploy.workload import Workload
+from elastic.checkpoint import ElasticCheckpoint
 from elastic.families import LoadedModel
 from elastic.search.budget import Budget
 from elastic.trunk import Trunk
@@ -19,6 +20,7 @@ class Setting:
     """What one search works with.
 
     Attributes:
+        model: the dense one. trained: its sub-networks, where a recipe trained them.
         trunks: the dense one first.
         fleet: the scheduler whose workers evaluate sub-networks; None where this process does.
     """
@@ -27,6 +29,7 @@ class Setting:
     task: Task
     workload: Workload
     budgets: tuple[Budget, ...]
+    trained: ElasticCheckpoint | None
     trunks: tuple[Trunk, ...]
     store: Store
     pool: ExportPool

@@ -44,6 +44,7 @@ def save_subnet(
             "workload": workload.to_json(),
             "chain": step.network.chain_text,
             "trunk": step.network.trunk_text,
+            "taught": step.network.supernet.taught,
             "source": source,
             "task": task.to_json(),
         }

@@ -1,4 +1,8 @@
-"""The supernets that a search decodes: one on the dense trunk, one on every other that was asked for."""
+"""The supernets that a search decodes: one on the dense trunk, one on every other that was asked for.
+
+Where a recipe trained the sub-networks and kept the model that taught them, there are two of each: what
+closed forms make of that model, and what was trained. Mild cuts are often nearer to it in the first.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +44,17 @@ LOSS_EXAMPLES = 256
 
 
 def make_supernets(setting: Setting, targets: Iterable[Target]) -> list[Supernet]:
-    """One per trunk of ``setting``, on the dense one first; what is found of each is kept in the run."""
-    step = width_step(setting.store, targets)
+    """Those of every trunk of ``setting``, the model's own on the dense one first; what is found of each
+    is kept in the run."""
+    step, trained = width_step(setting.store, targets), setting.trained
     batches = setting.task.batches("search", limit=LOSS_EXAMPLES)
     texts = Texts(setting.model.encoder, batches, seed=setting.seed)
-    trained = trained_supernet(setting.model, setting.trunks)
+    found = []
+    if trained is None or trained.teacher is not None:
+        found += [_make(setting, trunk, step, texts) for trunk in setting.trunks]
     if trained is not None:
-        return [_take(setting, trained, trunk, texts) for trunk in setting.trunks]
-    return [_make(setting, trunk, step, texts) for trunk in setting.trunks]
+        found += [_take(setting, trained, trunk, texts) for trunk in setting.trunks]
+    return found
 
 
 def width_step(store: Store, targets: Iterable[Target]) -> int:
@@ -57,7 +64,7 @@ def width_step(store: Store, targets: Iterable[Target]) -> int:
 
 
 def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
-    work, label = _named(setting, trunk)
+    work, label = _named(setting.run.work, trunk)
     elastic, database = _make_elastic(setting, on_trunk(setting, trunk), label)
     space = make_space(work, elastic.architecture, step)
     errors = _make_errors(work, elastic, space, texts, database, label)
@@ -66,23 +73,23 @@ def _make(setting: Setting, trunk: Trunk, step: int, texts: Texts) -> Supernet:
     return Supernet(trunk, elastic, database, space, errors, judge)
 
 
-def _named(setting: Setting, trunk: Trunk) -> tuple[Path, str]:
-    """Where what is found of a trunk is kept in the run, and what is said of it."""
+def _named(work: Path, trunk: Trunk) -> tuple[Path, str]:
+    """Where what is found of a trunk is kept, and what is said of it."""
     if trunk == DENSE:
-        return setting.run.work, ""
+        return work, ""
     name = trunk_text(trunk)
-    return setting.run.work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
+    return work / name.replace(", ", "-").replace(" ", ""), f" with {name}"
 
 
 def _take(setting: Setting, trained: ElasticCheckpoint, trunk: Trunk, texts: Texts) -> Supernet:
     """What a recipe trained, in its own order and space, its weights as they are."""
-    work, label = _named(setting, trunk)
+    work, label = _named(setting.run.work / "trained", trunk)
     elastic, space = ElasticEncoder(trained.encoder), trunk.space(trained.space)
     known, likely = [*trained.networks.values()], trained.likely
     if trunk != DENSE:  # which they are not of
         elastic = ElasticEncoder(elastic.extract(elastic.architecture.operators, trunk))
         known, likely = [], ()
-    errors = _make_errors(work, elastic, space, texts, None, label)
+    errors = _make_errors(work, elastic, space, texts, None, f"{label}, as trained")
     judge = Judge(
         errors,
         _make_joint(setting, work, elastic, space, texts, None),
@@ -91,7 +98,8 @@ def _take(setting: Setting, trained: ElasticCheckpoint, trunk: Trunk, texts: Tex
         seed=setting.seed,
         progress=progress,
     )
-    return Supernet(trunk, elastic, None, space, errors, judge)
+    taught = trained.teacher is not None
+    return Supernet(trunk, elastic, None, space, errors, judge, taught)
 
 
 def trained_supernet(model: LoadedModel, trunks: Sequence[Trunk]) -> ElasticCheckpoint | None:

@@ -18,7 +18,7 @@ from elastic.space import Chain, Choice, SearchSpace, size_of
 from elastic.trunk import DENSE, Trunk
 
 SCHEMA = 2
-RECORD = "elastic.json"
+RECORD, TEACHER = "elastic.json", "teacher"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,8 @@ class ElasticCheckpoint:
         likely: per position how likely each choice of ``space`` is to be of the best sub-network, as
             far as the recipe learnt it: a search may begin with that. Empty where it did not.
         trunks: hidden sizes and ranks that were trained, the dense ones first.
+        teacher: the encoder before it was trained, whose sub-networks a search looks at, too; None where
+            the recipe does not keep it.
     """
 
     recipe: str
@@ -44,6 +46,7 @@ class ElasticCheckpoint:
     networks: Mapping[str, Chain] = field(default_factory=dict)
     likely: Sequence[Array] = ()
     trunks: tuple[Trunk, ...] = (DENSE,)
+    teacher: Encoder | None = None
 
     @classmethod
     def of_one(cls, recipe: str, encoder: Encoder, passes: float) -> ElasticCheckpoint:
@@ -53,8 +56,10 @@ class ElasticCheckpoint:
         return cls(recipe, encoder, space, passes)
 
     def save(self, directory: Path) -> None:
-        """Write the encoder, and the record beside it."""
+        """Write the encoder, and the record and the teacher beside it."""
         self.encoder.save_pretrained(directory)
+        if self.teacher is not None:
+            self.teacher.save_pretrained(directory / TEACHER)
         record = {
             "schema": SCHEMA,
             "recipe": self.recipe,
@@ -78,7 +83,7 @@ class ElasticCheckpoint:
         Raises:
             ModelError: the record is damaged, of another schema, or of another encoder.
         """
-        path = directory / RECORD
+        path, teacher = directory / RECORD, directory / TEACHER
         if not path.exists():
             return None
         try:
@@ -96,6 +101,7 @@ class ElasticCheckpoint:
                 {name: space.chain(choice) for name, choice in record["networks"].items()},
                 [np.asarray(row, dtype=float) for row in record["likely"]],
                 tuple(Trunk(**sizes) for sizes in record["trunks"]),
+                Encoder.from_pretrained(teacher) if teacher.exists() else None,
             )
         except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
             raise ModelError(

@@ -118,7 +118,10 @@ def search(
     trunks = tuple(Trunk(*sizes) for sizes in product((None, *hidden), (None, *rank)))
     for trunk in trunks:
         trunk.of(loaded.encoder.architecture)  # or say at once that it cannot be
-    trained_supernet(loaded, trunks)  # the same
+    trained = trained_supernet(loaded, trunks)  # the same
+    if trained is not None and trained.teacher is not None:
+        loaded = replace(loaded, encoder=trained.teacher)
+        request["teacher"] = loaded.encoder.digest
     request |= {name: list(some) for name, some in (("hidden", hidden), ("rank", rank)) if some}
     run = Run(Path(out), request)
     if run.result is not None:
@@ -130,6 +133,7 @@ def search(
             task=known,
             workload=Workload(batch, length),
             budgets=parsed,
+            trained=trained,
             trunks=trunks,
             store=opened,
             pool=pool,

@@ -82,7 +82,13 @@ def _shipped(rows: Sequence[Evidence], budgets: Sequence[Evidence]) -> list[Evid
 
 
 def _network(row: Evidence) -> tuple[str, ...]:
-    return row.get("trunk", ""), *row["chain"]
+    return _weights(row), *row["chain"]
+
+
+def _weights(row: Evidence) -> str:
+    """What tells networks of one chain apart; empty for the dense model's own."""
+    taught = "as trained" if row.get("taught") else ""
+    return ", ".join(filter(None, (row.get("trunk", ""), taught)))
 
 
 def _limit_line(figure: go.Figure, budget: Evidence) -> None:
@@ -108,5 +114,5 @@ def _hover(row: Evidence, target: str) -> str:
     loss = "as shipped" if row["kl"] is None else f"KL {row['kl']:.3g}"
     score = "" if row.get("score") is None else f", score {row['score']:.3f}"
     quality = f"{loss}{score}"
-    trunk = f"{row['trunk']}<br>" if row.get("trunk") else ""
-    return f"{trunk}{wrapped(row['chain'])}<br>{predicted} ms<br>{quality}"
+    weights = f"{_weights(row)}<br>" if _weights(row) else ""
+    return f"{weights}{wrapped(row['chain'])}<br>{predicted} ms<br>{quality}"

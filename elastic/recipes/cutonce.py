@@ -107,7 +107,9 @@ def cutonce(
     every = math.ceil(steps(task, epochs, batch_size) / POSTERIORS)
     stages.run(training, _lesson(teacher, every))
     passes = float(training.supernet.passes)
-    return ElasticCheckpoint("cutonce", elastic.dense, space, passes, trunks=trunks)
+    return ElasticCheckpoint(
+        "cutonce", elastic.dense, space, passes, trunks=trunks, teacher=encoder
+    )
 
 
 def _in_order(

@@ -31,6 +31,7 @@ class Supernet:
         elastic: of the encoder that was given, cut to the trunk. database: of its sub-layers;
             None where they were trained.
         errors: per position, of each choice by itself.
+        taught: whether ``elastic`` was trained to be cut by the encoder that was given, and is another.
     """
 
     trunk: Trunk
@@ -39,6 +40,7 @@ class Supernet:
     space: SearchSpace
     errors: Errors
     judge: Judge
+    taught: bool = False
 
     @property
     def dense(self) -> Network:
@@ -56,7 +58,8 @@ class Network:
     @property
     def is_dense(self) -> bool:
         """Whether it is the encoder that was given."""
-        return self.supernet.trunk == DENSE and self.choice == self.supernet.space.dense
+        whole = self.supernet.trunk == DENSE and self.choice == self.supernet.space.dense
+        return whole and not self.supernet.taught
 
     @property
     def chain(self) -> Chain:
@@ -77,7 +80,8 @@ class Network:
     @property
     def digest(self) -> str:
         """16 hex digits that name it in one search."""
-        described = json.dumps([self.choice, asdict(self.supernet.trunk)])
+        supernet = self.supernet
+        described = json.dumps([self.choice, asdict(supernet.trunk), supernet.taught])
         return hashlib.sha256(described.encode()).hexdigest()[:16]
 
     def extract(self) -> Encoder:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import cutonce
 from cutonce.cli import main
 from cutonce.commands.train import show
 from deploy.architecture import Attention
 from deploy.costs import parameters
+from deploy.tokens import place_tokenizer
 from devices.errors import ModelError, UnknownName, UsageError
 from elastic.checkpoint import RECORD, ElasticCheckpoint
 from elastic.families import load
+from elastic.space import SearchSpace
 from elastic.trunk import Trunk
 
 TARGET = "fake:3/fake/fp32"
@@ -111,7 +115,34 @@ def test_smaller_trunks_and_heads_are_trained_and_searched(
     checkpoint = ElasticCheckpoint.read(Path(made["model"]), load(made["model"]).encoder)
     assert checkpoint is not None
     assert checkpoint.trunks[-1] == Trunk(hidden=16, rank=12)
+    assert checkpoint.teacher is not None
+    assert checkpoint.teacher.digest == load(dense).encoder.digest != checkpoint.encoder.digest
     assert Attention(4, 4) in checkpoint.space.choices[0]
+
+
+def test_a_search_cuts_the_teacher_where_what_was_trained_is_further_from_it(
+    dense: Path, described: dict[str, Any], put_profile: Callable[..., Path], tmp_path: Path
+) -> None:
+    teacher = load(dense)
+    ruined = copy.deepcopy(teacher.encoder)
+    for tensor in ruined.parameters():
+        torch.nn.init.normal_(tensor.data, std=0.3)
+    space = SearchSpace.around(ruined.architecture)
+    ElasticCheckpoint("cutonce", ruined, space, 1.0, teacher=teacher.encoder).save(
+        tmp_path / "model"
+    )
+    assert teacher.tokenizer is not None
+    place_tokenizer(teacher.tokenizer, tmp_path / "model")
+    put_profile(tmp_path / "s.sqlite", TARGET, around=ruined.architecture)
+    found = cutonce.search(
+        tmp_path / "model", budgets=[f"{TARGET}=0.6x"], **described, length=32, post_training=True,
+        rounds=1, visits=9, store=tmp_path / "s.sqlite", out=tmp_path / "run",
+    )  # fmt: skip
+    [entry] = found["budgets"]
+    assert not entry["taught"]
+    assert entry["metrics"]["report"]["accuracy"] > 0.8
+    assert found["dense"]["metrics"]["report"]["agreement"] == 1.0
+    assert {row["taught"] for row in found["evaluated"]} == {False}
 
 
 def test_settings_of_a_recipe_are_given_by_name(

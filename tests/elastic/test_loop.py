@@ -276,3 +276,13 @@ def test_limits_that_contradict_each_other_are_named() -> None:
     assert "keeps fake/fake/fp32@2=4ms and fake/fake/int8@2=3ms" in said.sentence
     cut.allowed[2] = 1e9
     assert loop._obstacle(cut) is None
+
+
+def test_of_two_supernets_on_a_trunk_the_nearer_is_cut_and_only_the_given_one_is_dense() -> None:
+    taught = replace(supernet(lambda choice, _: 0.1 * float(sum(choice))), taught=True)
+    cuts = begun_on([SUPERNET, taught], "fake/fake/fp32=0.4x", 1.0)
+    [cut] = loop._on_best_trunks([cuts])
+    assert cut.supernet is taught
+    assert SUPERNET.dense.is_dense
+    assert not taught.dense.is_dense
+    assert taught.dense.digest != SUPERNET.dense.digest
