@@ -7,6 +7,7 @@ lost. Workers that offer a device are left alone, so that nothing disturbs its m
 from __future__ import annotations
 
 import io
+from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
@@ -48,20 +49,16 @@ class FleetTexts:
         )
         with explained(self._name, self._missing):
             self._client = connect(scheduler)
-            self._free = workers(self._client, _is_free)
-            if not self._free:
-                raise Unreachable(self._missing)
-            packed = _packed(elastic, texts, database)
-            # Held for as long as shares may have to be made anew.
-            self._whole = self._client.scatter(packed, workers=self._free, broadcast=True)
-            count = min(len(self._free), len(texts.batches))
-            numbers = range(len(texts.batches))
-            self._shares = [self._ask(_begun, self._whole, numbers[n::count]) for n in range(count)]
+            self._packed = _packed(elastic, texts, database)
+            self._begin()
 
     def __call__(self, chain: Chain, part: Part) -> Array:
         with explained(self._name, self._missing):
-            asked = [self._ask(_looked_at, share, chain, part) for share in self._shares]
-            answers = results(asked, self._any_left)
+            try:
+                answers = self._answers(chain, part)
+            except CancelledError:  # a worker that died had the last copy: the scheduler drops spare ones
+                self._begin()
+                answers = self._answers(chain, part)
         found = np.full(part[1] - part[0], np.nan)
         for answer in answers:
             if isinstance(answer, RuntimeError):
@@ -69,6 +66,23 @@ class FleetTexts:
             places, apart = answer
             found[places - part[0]] = apart
         return found
+
+    def _begin(self) -> None:
+        """Hand the workers that are there their shares."""
+        self._free = workers(self._client, _is_free)
+        if not self._free:
+            raise Unreachable(self._missing)
+        self._whole = self._client.scatter(
+            self._packed, workers=self._free, broadcast=True, hash=False
+        )
+        count = min(len(self._free), len(self.texts.batches))
+        numbers = range(len(self.texts.batches))
+        self._shares = [self._ask(_begun, self._whole, numbers[n::count]) for n in range(count)]
+
+    def _answers(self, chain: Chain, part: Part) -> list[Any]:
+        """Of all shares."""
+        asked = [self._ask(_looked_at, share, chain, part) for share in self._shares]
+        return results(asked, self._any_left)
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         return self._client.submit(function, *arguments, pure=False, workers=self._free)
