@@ -12,7 +12,7 @@ papers', all but the number of epochs, the batch of 32, and learning rates, whic
 768 times three, as the dense model is a third as wide.
 For 1.5, 2 and 4 times less measured latency `cutonce search` chooses the sub-network, without further
 training but for ours: each is taught by the dense model for an epoch, at the cost of fewer before, and
-stays as it was where that brings it no nearer to the dense model on the search split. Of
+stays as it was where that makes it no better on the search split. Of
 ROSITA it is the largest of its shapes that is predicted to fit, of NAS-BERT what its own table chooses,
 by latencies of a profile of encoders of many shapes, convolutions among them. In the same search the one
 training of ours is cut for two more targets, with nothing trained again: OpenVINO in int8, to an eighth

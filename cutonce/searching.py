@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from cutonce.console import progress, talk
@@ -15,7 +16,9 @@ from cutonce.subnets import read_record, save_subnet
 from cutonce.supernets import CALIBRATION_EXAMPLES, make_supernets
 from cutonce.tasks import predict_with
 from deploy.encoder import Encoder
+from deploy.task import Task
 from devices.target import Target
+from elastic.quality import Array, label_losses
 from elastic.recipes.distil import Lesson, distil
 from elastic.reconstruction.least_squares import reconstruct
 from elastic.search.deployment import Deployment
@@ -56,13 +59,26 @@ def search_flow(setting: Setting) -> dict[str, Any]:
         progress=progress,
     )
     cuts = cut_to_budgets(
-        deployment, supernets, predictors, setting.budgets, rounds=setting.rounds, warn=warn
+        deployment,
+        supernets,
+        predictors,
+        setting.budgets,
+        losses=partial(_losses, setting.task),
+        rounds=setting.rounds,
+        warn=warn,
     )
     evaluated = evaluate_front(setting, latencies, supernets[0].dense, cuts)
     for sentence in doubts(cuts, latencies):
         warn(sentence)
     names = recover(setting, cuts)
     return evidence(setting, supernets[0].space, latencies, cuts, names, evaluated, warnings)
+
+
+def _losses(task: Task, network: Network) -> Array | None:
+    """Against the labels of the search split."""
+    elastic = network.supernet.elastic
+    with network.active():
+        return label_losses(elastic, elastic.architecture, task)
 
 
 def doubts(cuts: Sequence[Cut], latencies: Mapping[Target, LatencyPredictor]) -> Iterator[str]:
@@ -151,7 +167,7 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
         if not cut.keeps_dense and setting.epochs > 0:
             with progress(f"distilling {name}") as advance:
                 lesson = lesson or Lesson(setting.model.encoder, setting.task)
-                nearer = distil(
+                better = distil(
                     student,
                     lesson,
                     epochs=setting.epochs,
@@ -159,8 +175,8 @@ def recover(setting: Setting, cuts: Sequence[Cut]) -> list[str]:
                     out=setting.run.work / "distil" / name,
                     progress=advance,
                 )
-            if not nearer:
-                talk(f"{name} stays as it was: distilled it is no nearer to the dense model.")
+            if not better:
+                talk(f"{name} stays as it was: distilled it is no better.")
         save_subnet(
             directory,
             student,

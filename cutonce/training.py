@@ -69,9 +69,9 @@ def train_distilled(
     same_request(out, ["distil", model, teacher, digests, known.to_json(), settings])
     with progress(f"distilling {out.name}") as advance:
         lesson = Lesson(taught.encoder, known)
-        nearer = distil(student.encoder, lesson, out=unfinished(out), progress=advance, **settings)
-    if not nearer:
-        talk(f"{model} stays as it was: distilled it is no nearer to {teacher}.")
+        better = distil(student.encoder, lesson, out=unfinished(out), progress=advance, **settings)
+    if not better:
+        talk(f"{model} stays as it was: distilled by {teacher} it is no better.")
 
     def write(place: Path) -> None:
         student.encoder.save_pretrained(place)

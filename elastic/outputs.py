@@ -107,6 +107,19 @@ def loss(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tens
     return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
+def losses(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    """What is lost against every example's labels, as :func:`divergence` weighs it: [batch], in nats.
+
+    Args:
+        labels: as in :func:`loss`.
+    """
+    if not has_classes(architecture):
+        apart = single(outputs).reshape(len(outputs), -1) - labels.reshape(len(outputs), -1)
+        return 0.5 * apart.square().sum(-1)
+    logits, weights = choices(architecture, outputs, mask)
+    return -(weights * _log_probabilities(logits, labels)).sum(-1)
+
+
 def log_likelihood(
     architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tensor
 ) -> Tensor:
@@ -115,10 +128,14 @@ def log_likelihood(
     Its squared gradient is in expectation the curvature of :func:`divergence`, where a choice weighs w.
     """
     logits, weights = choices(architecture, outputs, mask)
-    labels = labels.reshape(weights.shape)
-    scored = labels != IGNORED
+    return (weights.sqrt() * _log_probabilities(logits, labels)).sum()
+
+
+def _log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
+    """Of the class of every choice [batch, choices], 0 where it has no label."""
+    labels = labels.reshape(logits.shape[:-1])
     found = logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None])[..., 0]
-    return (weights.sqrt() * found * scored).sum()
+    return torch.where(labels == IGNORED, 0.0, found)
 
 
 def draw(

@@ -5,7 +5,8 @@ intrinsic latency, or with :p90 the contended 90th percentile. Behind commas it 
 the same network: 20MB of file, 200MB:memory, TARGET=3ms on another target. DEVICE/auto is the fastest
 runtime and precision there that is correct for the dense model. Targets without a profile are profiled
 first. Every chosen network is exported and measured before it is called fitting.
-Of a model whose sub-networks were trained by --recipe cutonce, those of its teacher are looked at, too.
+Of a model whose sub-networks were trained by --recipe cutonce, those of its teacher are looked at, too:
+labels decide where they tell which are better, else what is nearer to the teacher.
 Interrupted, the same command goes on where it stopped.
 """
 

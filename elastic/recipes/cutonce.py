@@ -17,7 +17,7 @@ States of a smaller hidden size are not compared; relations are.
 
 Weights that serve all sub-networks are the best of none: those of the dense encoder, refitted in closed
 form, are often nearer to it where little is cut. It is therefore kept beside what is trained, and of both
-a search takes what diverges from it least.
+a search takes what is better (elastic.quality).
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ Source: Hinton et al. 2015 (arXiv 1503.02531): the student matches the teacher's
 plus, as in patient distillation (arXiv 1908.09355), the distance of the first token's last states,
 which the two models' heads read. What the teacher says is computed once, before training.
 
-A student may be as near as it gets before: the teacher is surer on what it was trained on than on other
-texts, and that is learnt too. Weights are therefore kept as they were unless they come nearer on the
-search split.
+A student may be as good as it gets before: the teacher is surer on what it was trained on than on other
+texts, and that is learnt too. Weights are therefore kept as they were unless they become better on the
+search split (elastic.quality).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from deploy.task import Task
 from devices.errors import UsageError
 from devices.runtimes import Arrays
 from elastic.outputs import divergence, has_classes, loss
+from elastic.quality import Quality, label_losses
 from elastic.recipes.training import Batch, Progress, fit, inputs_of
 from elastic.tensors import evaluating, tensors
 
@@ -47,8 +48,8 @@ def distil(
     out: Path | None = None,
     progress: Progress | None = None,
 ) -> bool:
-    """Train ``student`` in place towards the lesson's teacher on its task's train split; whether it came
-    nearer to it on the search split, without which it is left as it was.
+    """Train ``student`` in place towards the lesson's teacher on its task's train split; whether that
+    made it better on the search split, without which it is left as it was.
 
     Args:
         learning_rate: None means 3e-5 at hidden size 768, and more for narrower models in inverse
@@ -66,7 +67,7 @@ def distil(
             f"follow a teacher of {theirs.hidden} for {theirs.output} with {theirs.labels}; cut the "
             "student from this teacher."
         )
-    was, before = copy.deepcopy(student.state_dict()), lesson.apart(student)
+    was, before = copy.deepcopy(student.state_dict()), lesson.quality(student)
     fit(
         student,
         lesson.task,
@@ -78,10 +79,10 @@ def distil(
         out=out,
         progress=progress,
     )
-    nearer = lesson.apart(student) < before
-    if not nearer:
+    better = lesson.quality(student).better_than(before)
+    if not better:
         student.load_state_dict(was)
-    return nearer
+    return better
 
 
 class Lesson:
@@ -112,7 +113,11 @@ class Lesson:
         hard = loss(self.teacher, outputs, mask, labels)
         return STATES * distance + (1 - ALPHA) * soft + ALPHA * hard
 
-    def apart(self, student: Encoder) -> float:
+    def quality(self, student: Encoder) -> Quality:
+        """The student's on the search split."""
+        return Quality(self._apart(student), label_losses(student, student.architecture, self.task))
+
+    def _apart(self, student: Encoder) -> float:
         """The student's mean divergence from the teacher on the search split, in nats per example."""
         teacher = self._encoder.to(next(student.parameters()).device)
         total, count = 0.0, 0

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import combinations, groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from devices.errors import BudgetUnreachable
 from devices.target import Target
+from elastic.quality import Array, Quality
 from elastic.search.budget import Bound, Budget, Constraint
 from elastic.search.deployment import Deployed, Deployment
 from elastic.search.feasible import Feasible, Limit
@@ -34,6 +35,9 @@ DRIFT = 0.05  # change of the dense model between campaigns that is worth a warn
 Predictors = Mapping[tuple[Target, Bound], LatencyPredictor]
 """Of what every target takes of everything that is bounded there."""
 
+Losses = Callable[[Network], Array | None]
+"""What a network loses against labels; see :class:`elastic.quality.Quality`."""
+
 Measured = Mapping[tuple[Target, Network], Deployed]
 
 
@@ -43,6 +47,7 @@ def cut_to_budgets(
     predictors: Predictors,
     budgets: Sequence[Budget],
     *,
+    losses: Losses,
     rounds: int,
     warn: Callable[[str], None],
 ) -> list[Cut]:
@@ -51,6 +56,7 @@ def cut_to_budgets(
     Args:
         supernets: on the dense trunk first.
         predictors: one per target and bound of the budgets.
+        losses: asked where a budget can be cut on supernets that were taught and others.
         rounds: decodings per budget at most.
         warn: told of every budget that not even the cheapest sub-network is predicted to fit, which
             is left out, and when the dense model's own latency moves between campaigns.
@@ -80,7 +86,7 @@ def cut_to_budgets(
             yield cut, _round(cut.budget, cut.tables, network, found, whole)
 
     begun = [_begin(supernets, table, budget, dense) for budget in budgets]
-    cuts = _on_best_trunks(_reachable(begun, warn))
+    cuts = _on_best_supernets(_reachable(begun, warn), losses)
     for number in range(1, rounds + 1):
         again = number > 1 or len(supernets) > 1
         steps = _next([cut for cut in cuts if not cut.done], again=again)
@@ -151,16 +157,30 @@ def _reachable(begun: Sequence[list[Cut]], warn: Callable[[str], None]) -> list[
     return found
 
 
-def _on_best_trunks(groups: Sequence[list[Cut]]) -> list[Cut]:
-    """Of each budget's cuts the one on the trunk that decodes to the least error."""
+def _on_best_supernets(groups: Sequence[list[Cut]], losses: Losses) -> list[Cut]:
+    """Of each budget's cuts the one on the supernet that decodes to the least error; of the best that was
+    taught and the best of the others, the better."""
     if all(len(group) == 1 for group in groups):
         return [cut for [cut] in groups]
     waiting = [cut for group in groups for cut in group if not cut.done]
-    errors = {
-        id(cut): math.inf if network is None else cut.judge.error(network.choice)
-        for cut, network in _decoded(waiting, again=False)
-    }
-    return [min(group, key=lambda cut: errors.get(id(cut), math.inf)) for group in groups]
+    networks = {id(cut): network for cut, network in _decoded(waiting, again=False) if network}
+
+    def error(cut: Cut) -> float:
+        network = networks.get(id(cut))
+        return math.inf if network is None else cut.judge.error(network.choice)
+
+    def quality(cut: Cut) -> Quality:
+        network = networks.get(id(cut))
+        return Quality(error(cut), None if network is None else losses(network))
+
+    found = []
+    for group in groups:
+        kinds = groupby(group, key=lambda cut: cut.supernet.taught)  # the others come first
+        best, *taught = (min(cuts, key=error) for _, cuts in kinds)
+        for other in taught:
+            best = other if quality(other).better_than(quality(best)) else best
+        found.append(best)
+    return found
 
 
 def _decoded(cuts: Sequence[Cut], *, again: bool) -> Iterator[tuple[Cut, Network | None]]:

@@ -36,13 +36,13 @@ def test_the_student_comes_closer_with_or_without_labels(cut, make_task, labels,
     assert distance(teacher, student, task) < 0.6 * before
 
 
-def test_a_student_that_comes_no_nearer_is_left_as_it_was(cut, task) -> None:
+def test_a_student_that_becomes_no_better_is_left_as_it_was(cut, task) -> None:
     teacher, student = cut(2)
     before = {name: tensor.clone() for name, tensor in student.state_dict().items()}
     lesson = Lesson(teacher, task)
-    apart = lesson.apart(student)
+    apart = lesson.quality(student).apart
     assert not distil(student, lesson, epochs=1, learning_rate=10.0)
-    assert lesson.apart(student) == apart
+    assert lesson.quality(student).apart == apart
     assert all(tensor.equal(before[name]) for name, tensor in student.state_dict().items())
 
 

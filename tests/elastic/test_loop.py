@@ -208,6 +208,7 @@ def test_what_is_in_doubt_is_confirmed_before_it_is_chosen() -> None:
         [SUPERNET],
         {(TARGET, "intrinsic"): predictor},
         [budget],
+        losses=pytest.fail,
         rounds=2,
         warn=pytest.fail,
     )
@@ -247,7 +248,7 @@ def test_a_budget_is_cut_on_the_trunk_of_least_error() -> None:
         begun_on([SUPERNET, cheap], f"fake/fake/fp32={share}x", dense=8.0) for share in (0.3, 1.0)
     )
     assert [cut.done for cut in loose] == [True, True]
-    found = loop._on_best_trunks([tight, loose])
+    found = loop._on_best_supernets([tight, loose], pytest.fail)
     assert [cut.supernet for cut in found] == [cheap, SUPERNET]
 
 
@@ -278,11 +279,33 @@ def test_limits_that_contradict_each_other_are_named() -> None:
     assert loop._obstacle(cut) is None
 
 
-def test_of_two_supernets_on_a_trunk_the_nearer_is_cut_and_only_the_given_one_is_dense() -> None:
-    taught = replace(supernet(lambda choice, _: 0.1 * float(sum(choice))), taught=True)
+@pytest.mark.parametrize(
+    ("share", "gain", "is_taken"),
+    [
+        (0.1, None, True),
+        (0.1, -0.2, False),
+        (2.0, None, False),
+        (2.0, 0.01, False),
+        (2.0, 0.2, True),
+    ],
+)
+def test_what_was_taught_is_cut_where_labels_tell_or_it_is_nearer(share, gain, is_taken) -> None:
+    """``gain``: over the other by the labels, in nats of losses that vary by 0.1 from text to text."""
+    taught = replace(supernet(lambda choice, _: share * float(sum(choice))), taught=True)
+    noise = 0.1 * np.array([1.0, -1.0, 1.0, -1.0])
+
+    def losses(network: Network) -> np.ndarray | None:
+        if gain is None:
+            return None
+        return noise - gain if network.supernet.taught else np.zeros(4)
+
     cuts = begun_on([SUPERNET, taught], "fake/fake/fp32=0.4x", 1.0)
-    [cut] = loop._on_best_trunks([cuts])
-    assert cut.supernet is taught
+    [cut] = loop._on_best_supernets([cuts], losses)
+    assert (cut.supernet is taught) is is_taken
+
+
+def test_only_the_encoder_that_was_given_is_dense() -> None:
+    taught = replace(SUPERNET, taught=True)
     assert SUPERNET.dense.is_dense
     assert not taught.dense.is_dense
     assert taught.dense.digest != SUPERNET.dense.digest

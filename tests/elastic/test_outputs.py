@@ -11,7 +11,7 @@ from deploy.encoder import Encoder
 from deploy.kinds import IGNORED
 from elastic.importance.fisher import fisher
 from elastic.masks import scaled
-from elastic.outputs import choices, divergence, draw, has_classes, log_likelihood, loss
+from elastic.outputs import choices, divergence, draw, has_classes, log_likelihood, loss, losses
 
 LABELS = {
     "embedding": 0, "masked-language-model": 0, "regression": 1, "question-answering": 2,
@@ -55,6 +55,35 @@ def test_padding_says_nothing(output: str) -> None:
     if output != "question-answering":
         labels[mask == 0] = IGNORED
     assert torch.equal(loss(a, two, mask, labels), loss(a, other, mask, labels))
+
+
+def sure_of(output: str, labels: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Outputs that leave no doubt about the labels."""
+    sharp = torch.zeros_like(like)
+    match output:
+        case "regression":
+            return labels.to(like)[:, None]
+        case "multi-label":
+            return 1e3 * (2 * labels - 1).to(like)
+        case "question-answering":
+            return sharp.scatter_(1, labels[:, None], 1e3)
+        case _:
+            return sharp.scatter_(-1, labels[..., None], 1e3)
+
+
+@pytest.mark.parametrize("output", [some for some in OUTPUTS if some != "embedding"])
+def test_labels_are_a_reference_without_doubt(output: str) -> None:
+    a = described(output)
+    found, mask = outputs_of(a, 0)
+    shape = {
+        "classification": (2,), "regression": (2,), "multi-label": (2, 3), "question-answering": (2, 2),
+    }.get(output, (2, 5))  # fmt: skip
+    labels = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(1))
+    expected = divergence(a, sure_of(output, labels, found), found, mask)
+    assert losses(a, found, mask, labels).tolist() == pytest.approx(expected.tolist())
+    if output in ("token-classification", "masked-language-model"):
+        unlabelled = torch.full_like(labels, IGNORED)
+        assert losses(a, found, mask, unlabelled).tolist() == [0.0, 0.0]
 
 
 def test_known_values() -> None:

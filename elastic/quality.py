@@ -1,0 +1,61 @@
+"""Which of two networks is better, where both come from one dense model.
+
+A sub-network is to answer as the dense model does, and how far it is from it is known exactly. What was
+trained may be better where it answers otherwise, which labels tell, but from few examples and with noise.
+So they decide where they tell the two apart by more than one standard error (as Breiman et al. 1984,
+Classification and Regression Trees, §3.4.3, choose among trees); else the divergence does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from deploy.architecture import Architecture
+from deploy.task import Task
+from elastic.outputs import losses
+from elastic.tensors import evaluating, tensors
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is known of one network.
+
+    Attributes:
+        apart: its mean divergence from the dense model, in nats per example.
+        losses: against the labels of the same examples for all networks, in nats; None without labels.
+    """
+
+    apart: float
+    losses: Array | None
+
+    def better_than(self, other: Quality) -> bool:
+        """By the labels where they tell; else by the divergence."""
+        if self.losses is not None and other.losses is not None:
+            more = self.losses - other.losses
+            if abs(more.mean()) > more.std() / np.sqrt(len(more)):
+                return bool(more.mean() < 0)
+        return self.apart < other.apart
+
+
+def label_losses(network: nn.Module, architecture: Architecture, task: Task) -> Array | None:
+    """What ``network`` loses against the labels of the search split, per example in the order of
+    :meth:`~deploy.task.Task.order`; None without labels."""
+    split, order = task.split("search"), iter(task.order("search").tolist())
+    if split.labels is None:
+        return None
+    found = []
+    with evaluating(network), torch.inference_mode():
+        for batch in task.batches("search"):
+            inputs = tensors(batch, network)
+            outputs, mask = network(**inputs), inputs["attention_mask"]
+            labels = split.labels_of([next(order) for _ in range(len(outputs))])
+            wanted = torch.from_numpy(labels).to(outputs.device)
+            found.append(losses(architecture, outputs, mask, wanted).cpu())
+    return torch.cat(found).double().numpy()
