@@ -1,8 +1,8 @@
 """The supernets that a search decodes: one on the dense trunk, one on every other that was asked for.
 
 Where a recipe trained the sub-networks and kept the model that taught them, there are two of each: what
-closed forms make of that model, and what was trained. Mild cuts are often better in the first, deep ones in
-the second.
+closed forms make of that model, and what was trained. Mild cuts are often better in the first, deep ones
+in the second.
 """
 
 from __future__ import annotations
