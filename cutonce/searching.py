@@ -63,7 +63,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
         supernets,
         predictors,
         setting.budgets,
-        losses=partial(_losses, setting.task),
+        label_losses=partial(_label_losses, setting.task),
         rounds=setting.rounds,
         warn=warn,
     )
@@ -74,7 +74,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     return evidence(setting, supernets[0].space, latencies, cuts, names, evaluated, warnings)
 
 
-def _losses(task: Task, network: Network) -> Array | None:
+def _label_losses(task: Task, network: Network) -> Array | None:
     """Against the labels of the search split."""
     elastic = network.supernet.elastic
     with network.active():

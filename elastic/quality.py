@@ -29,16 +29,16 @@ class Quality:
 
     Attributes:
         apart: its mean divergence from the dense model, in nats per example.
-        losses: against the labels of the same examples for all networks, in nats; None without labels.
+        label_losses: against the labels of the same examples for all networks, in nats; None without labels.
     """
 
     apart: float
-    losses: Array | None
+    label_losses: Array | None
 
     def better_than(self, other: Quality) -> bool:
         """By the labels where they tell; else by the divergence."""
-        if self.losses is not None and other.losses is not None:
-            more = self.losses - other.losses
+        if self.label_losses is not None and other.label_losses is not None:
+            more = self.label_losses - other.label_losses
             if abs(more.mean()) > more.std() / np.sqrt(len(more)):
                 return bool(more.mean() < 0)
         return self.apart < other.apart

@@ -35,7 +35,7 @@ DRIFT = 0.05  # change of the dense model between campaigns that is worth a warn
 Predictors = Mapping[tuple[Target, Bound], LatencyPredictor]
 """Of what every target takes of everything that is bounded there."""
 
-Losses = Callable[[Network], Array | None]
+LabelLosses = Callable[[Network], Array | None]
 """What a network loses against labels; see :class:`elastic.quality.Quality`."""
 
 Measured = Mapping[tuple[Target, Network], Deployed]
@@ -47,7 +47,7 @@ def cut_to_budgets(
     predictors: Predictors,
     budgets: Sequence[Budget],
     *,
-    losses: Losses,
+    label_losses: LabelLosses,
     rounds: int,
     warn: Callable[[str], None],
 ) -> list[Cut]:
@@ -56,7 +56,7 @@ def cut_to_budgets(
     Args:
         supernets: on the dense trunk first.
         predictors: one per target and bound of the budgets.
-        losses: asked where a budget can be cut on supernets that were taught and others.
+        label_losses: asked where a budget can be cut on supernets that were taught and others.
         rounds: decodings per budget at most.
         warn: told of every budget that not even the cheapest sub-network is predicted to fit, which
             is left out, and when the dense model's own latency moves between campaigns.
@@ -86,7 +86,7 @@ def cut_to_budgets(
             yield cut, _round(cut.budget, cut.tables, network, found, whole)
 
     begun = [_begin(supernets, table, budget, dense) for budget in budgets]
-    cuts = _on_best_supernets(_reachable(begun, warn), losses)
+    cuts = _on_best_supernets(_reachable(begun, warn), label_losses)
     for number in range(1, rounds + 1):
         again = number > 1 or len(supernets) > 1
         steps = _next([cut for cut in cuts if not cut.done], again=again)
@@ -157,7 +157,7 @@ def _reachable(begun: Sequence[list[Cut]], warn: Callable[[str], None]) -> list[
     return found
 
 
-def _on_best_supernets(groups: Sequence[list[Cut]], losses: Losses) -> list[Cut]:
+def _on_best_supernets(groups: Sequence[list[Cut]], label_losses: LabelLosses) -> list[Cut]:
     """Of each budget's cuts the one on the supernet that decodes to the least error; of the best that was
     taught and the best of the others, the better."""
     if all(len(group) == 1 for group in groups):
@@ -171,7 +171,7 @@ def _on_best_supernets(groups: Sequence[list[Cut]], losses: Losses) -> list[Cut]
 
     def quality(cut: Cut) -> Quality:
         network = networks.get(id(cut))
-        return Quality(error(cut), None if network is None else losses(network))
+        return Quality(error(cut), None if network is None else label_losses(network))
 
     found = []
     for group in groups:

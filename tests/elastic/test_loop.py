@@ -208,7 +208,7 @@ def test_what_is_in_doubt_is_confirmed_before_it_is_chosen() -> None:
         [SUPERNET],
         {(TARGET, "intrinsic"): predictor},
         [budget],
-        losses=pytest.fail,
+        label_losses=pytest.fail,
         rounds=2,
         warn=pytest.fail,
     )
