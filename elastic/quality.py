@@ -29,7 +29,7 @@ class Quality:
 
     Attributes:
         apart: its mean divergence from the dense model, in nats per example.
-        label_losses: against the labels of the same examples for all networks, in nats; None without labels.
+        label_losses: per example, of the same ones for all networks, in nats; None without labels.
     """
 
     apart: float
