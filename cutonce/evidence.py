@@ -18,7 +18,8 @@ from devices.device import open_device
 from devices.target import Target
 from elastic.search.rounds import Cut
 from elastic.search.strategies.natural_gradient import SURE
-from elastic.space import SearchSpace, chain_text
+from elastic.search.supernet import Supernet
+from elastic.space import chain_text
 from predictors.predictor import LatencyPredictor
 
 Reference = Mapping[str, Sequence[Any]]
@@ -27,7 +28,7 @@ Reference = Mapping[str, Sequence[Any]]
 
 def evidence(
     setting: Setting,
-    space: SearchSpace,
+    supernets: Sequence[Supernet],
     predictors: dict[Target, LatencyPredictor],
     cuts: list[Cut],
     names: list[str],
@@ -35,12 +36,12 @@ def evidence(
     warnings: list[str],
 ) -> dict[str, Any]:
     """What run.json holds. The report split is looked at here, and nowhere before."""
-    dense = setting.model.encoder
+    dense, space = setting.model.encoder, supernets[0].space
     reference = {
         split: setting.task.answers(predict_with(dense), split) for split in ("search", "report")
     }
     measured = {cut.budget.target: cut.start.measurement for cut in cuts}
-    judges = dict.fromkeys(cut.judge for cut in cuts)
+    judges = [supernet.judge for supernet in supernets]
     errors = [error for judge in judges for error in judge.evaluated.values()]
     unreachable = [b for b in setting.budgets if b not in [cut.budget for cut in cuts]]
     return {

@@ -71,7 +71,7 @@ def search_flow(setting: Setting) -> dict[str, Any]:
     for sentence in doubts(cuts, latencies):
         warn(sentence)
     names = recover(setting, cuts)
-    return evidence(setting, supernets[0].space, latencies, cuts, names, evaluated, warnings)
+    return evidence(setting, supernets, latencies, cuts, names, evaluated, warnings)
 
 
 def _label_losses(task: Task, network: Network) -> Array | None:

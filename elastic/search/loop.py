@@ -10,7 +10,7 @@ visits on a noisy machine leave much in doubt, and visits to these alone are che
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations, groupby
 from typing import NamedTuple
@@ -86,7 +86,8 @@ def cut_to_budgets(
             yield cut, _round(cut.budget, cut.tables, network, found, whole)
 
     begun = [_begin(supernets, table, budget, dense) for budget in budgets]
-    cuts = _on_best_supernets(_reachable(begun, warn), label_losses)
+    groups = _on_best_supernets(_reachable(begun, warn))
+    cuts = [cut for group in groups for cut in group]
     for number in range(1, rounds + 1):
         again = number > 1 or len(supernets) > 1
         steps = _next([cut for cut in cuts if not cut.done], again=again)
@@ -97,7 +98,7 @@ def cut_to_budgets(
         steps = [(cut, step.network) for cut, step in contenders if step]
         for cut, step in measured(f"confirmation {number}", steps):
             cut.confirm(step)
-    return cuts
+    return [_better(group, label_losses) for group in groups]
 
 
 def _beside(whole: Network, constraints: Sequence[Constraint]) -> list[tuple[Target, Network]]:
@@ -157,30 +158,38 @@ def _reachable(begun: Sequence[list[Cut]], warn: Callable[[str], None]) -> list[
     return found
 
 
-def _on_best_supernets(groups: Sequence[list[Cut]], label_losses: LabelLosses) -> list[Cut]:
-    """Of each budget's cuts the one on the supernet that decodes to the least error; of the best that was
-    taught and the best of the others, the better."""
+def _on_best_supernets(groups: Sequence[list[Cut]]) -> list[list[Cut]]:
+    """Of each budget's cuts the one on the supernet that decodes to the least error, and of those that
+    were taught that one, too; one where the dense model fits."""
     if all(len(group) == 1 for group in groups):
-        return [cut for [cut] in groups]
+        return [*groups]
     waiting = [cut for group in groups for cut in group if not cut.done]
-    networks = {id(cut): network for cut, network in _decoded(waiting, again=False) if network}
+    errors = {
+        id(cut): math.inf if network is None else cut.judge.error(network.choice)
+        for cut, network in _decoded(waiting, again=False)
+    }
 
-    def error(cut: Cut) -> float:
-        network = networks.get(id(cut))
-        return math.inf if network is None else cut.judge.error(network.choice)
+    def best(cuts: Iterable[Cut]) -> Cut:
+        return min(cuts, key=lambda cut: errors[id(cut)])
+
+    def kinds(group: list[Cut]) -> list[Cut]:  # what was taught comes last
+        return [best(cuts) for _, cuts in groupby(group, key=lambda cut: cut.supernet.taught)]
+
+    return [group[:1] if group[0].done else kinds(group) for group in groups]
+
+
+def _better(cuts: Sequence[Cut], label_losses: LabelLosses) -> Cut:
+    """Of one budget's cuts that of the better network; if one alone surely fits, that one."""
+    sure = [cut for cut in cuts if cut.chosen.surely]
+    best, *others = sure or [min(cuts, key=lambda cut: cut.chosen.share)]
 
     def quality(cut: Cut) -> Quality:
-        network = networks.get(id(cut))
-        return Quality(error(cut), None if network is None else label_losses(network))
+        network = cut.chosen.network
+        return Quality(cut.judge.error(network.choice), label_losses(network))
 
-    found = []
-    for group in groups:
-        kinds = groupby(group, key=lambda cut: cut.supernet.taught)  # the others come first
-        best, *taught = (min(cuts, key=error) for _, cuts in kinds)
-        for other in taught:
-            best = other if quality(other).better_than(quality(best)) else best
-        found.append(best)
-    return found
+    for other in others:
+        best = other if quality(other).better_than(quality(best)) else best
+    return best
 
 
 def _decoded(cuts: Sequence[Cut], *, again: bool) -> Iterator[tuple[Cut, Network | None]]:

@@ -248,8 +248,8 @@ def test_a_budget_is_cut_on_the_trunk_of_least_error() -> None:
         begun_on([SUPERNET, cheap], f"fake/fake/fp32={share}x", dense=8.0) for share in (0.3, 1.0)
     )
     assert [cut.done for cut in loose] == [True, True]
-    found = loop._on_best_supernets([tight, loose], pytest.fail)
-    assert [cut.supernet for cut in found] == [cheap, SUPERNET]
+    found = loop._on_best_supernets([tight, loose])
+    assert [[cut.supernet for cut in cuts] for cuts in found] == [[cheap], [SUPERNET]]
 
 
 def test_every_limit_counts_and_the_tightest_decides() -> None:
@@ -299,9 +299,21 @@ def test_what_was_taught_is_cut_where_labels_tell_or_it_is_nearer(share, gain, i
             return None
         return noise - gain if network.supernet.taught else np.zeros(4)
 
-    cuts = begun_on([SUPERNET, taught], "fake/fake/fp32=0.4x", 1.0)
-    [cut] = loop._on_best_supernets([cuts], losses)
-    assert (cut.supernet is taught) is is_taken
+    cuts = begun_on([SUPERNET, taught], "fake/fake/fp32=4ms", 8.0)
+    assert loop._on_best_supernets([cuts]) == [cuts]
+    for cut in cuts:
+        cut.feed_back(step(cut, 1, 3.9))
+    assert (loop._better(cuts, losses).supernet is taught) is is_taken
+
+
+def test_what_surely_fits_goes_before_what_is_better() -> None:
+    taught = replace(supernet(lambda choice, _: 0.1 * float(sum(choice))), taught=True)
+    cuts = begun_on([SUPERNET, taught], "fake/fake/fp32=4ms", 8.0)
+    cuts[0].feed_back(step(cuts[0], 1, 3.9))
+    cuts[1].feed_back(step(cuts[1], 1, 4.1))
+    assert loop._better(cuts, pytest.fail) is cuts[0]
+    cuts[0].rounds = [step(cuts[0], 1, 4.2)]
+    assert loop._better(cuts, pytest.fail) is cuts[1]
 
 
 def test_only_the_encoder_that_was_given_is_dense() -> None:
