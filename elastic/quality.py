@@ -2,8 +2,7 @@
 
 A sub-network is to answer as the dense model does, and how far it is from it is known exactly. What was
 trained may be better where it answers otherwise, which labels tell, but from few examples and with noise.
-So they decide where they tell the two apart by more than one standard error (as Breiman et al. 1984,
-Classification and Regression Trees, §3.4.3, choose among trees); else the divergence does.
+So they decide where they tell the two apart, by two standard errors; else the divergence does.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from elastic.tensors import evaluating, tensors
 
 Array = np.ndarray[Any, Any]
 
+TELLING = 2.0  # standard errors of a difference, from which on labels decide
+
 
 @dataclass(frozen=True)
 class Quality:
@@ -39,7 +40,7 @@ class Quality:
         """By the labels where they tell; else by the divergence."""
         if self.label_losses is not None and other.label_losses is not None:
             more = self.label_losses - other.label_losses
-            if abs(more.mean()) > more.std() / np.sqrt(len(more)):
+            if abs(more.mean()) > TELLING * more.std() / np.sqrt(len(more)):
                 return bool(more.mean() < 0)
         return self.apart < other.apart
 

@@ -285,7 +285,7 @@ def test_limits_that_contradict_each_other_are_named() -> None:
         (0.1, None, True),
         (0.1, -0.2, False),
         (2.0, None, False),
-        (2.0, 0.01, False),
+        (2.0, 0.09, False),
         (2.0, 0.2, True),
     ],
 )
