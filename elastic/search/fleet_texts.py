@@ -56,9 +56,8 @@ class FleetTexts:
         with explained(self._name, self._missing):
             try:
                 answers = self._answers(chain, part)
-            except (
-                CancelledError
-            ):  # a worker that died had the last copy: the scheduler drops spare ones
+            except CancelledError:
+                # A worker that died had the last copy: the scheduler drops spare ones.
                 self._begin()
                 answers = self._answers(chain, part)
         found = np.full(part[1] - part[0], np.nan)
