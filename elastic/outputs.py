@@ -7,6 +7,8 @@ question answering one among the tokens for the begin and one for the end of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -107,17 +109,26 @@ def loss(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tens
     return nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
-def losses(architecture: Architecture, outputs: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-    """What is lost against every example's labels, as :func:`divergence` weighs it: [batch], in nats.
+def losses(
+    architecture: Architecture,
+    outputs: Tensor,
+    mask: Tensor,
+    labels: Tensor,
+    scales: Sequence[float],
+) -> Tensor:
+    """What is lost against every example's labels where the outputs, choices among classes, are scaled:
+    [scales, batch], in nats, choices weighed as in :func:`divergence`.
 
     Args:
         labels: as in :func:`loss`.
     """
-    if not has_classes(architecture):
-        apart = single(outputs).reshape(len(outputs), -1) - labels.reshape(len(outputs), -1)
-        return 0.5 * apart.square().sum(-1)
     logits, weights = choices(architecture, outputs, mask)
-    return -(weights * _log_probabilities(logits, labels)).sum(-1)
+    labels = labels.reshape(weights.shape)
+    known = labels != IGNORED  # of a masked language model few, of a large vocabulary
+    logits, labels = logits[known], labels[known]
+    logs = torch.stack([_log_probabilities(scale * logits, labels) for scale in scales])
+    found = logs.new_zeros(len(scales), len(outputs))
+    return found.index_add(1, known.nonzero()[:, 0], -weights[known] * logs)
 
 
 def log_likelihood(

@@ -64,10 +64,10 @@ def label_losses(network: nn.Module, architecture: Architecture, task: Task) -> 
             labels = split.labels_of([next(order) for _ in range(len(outputs))])
             wanted = torch.from_numpy(labels).to(outputs.device)
             if has_classes(architecture):
-                some = [losses(architecture, scale * outputs, mask, wanted) for scale in SCALES]
+                some = losses(architecture, outputs, mask, wanted, SCALES)
             else:
-                some = [outputs.flatten(), wanted.flatten()]
-            found.append(torch.stack(some).double().cpu())
+                some = torch.stack([outputs.flatten(), wanted.flatten()])
+            found.append(some.double().cpu())
     rows: Array = torch.cat(found, 1).numpy()
     return min(rows, key=np.mean) if has_classes(architecture) else _left(*rows)
 

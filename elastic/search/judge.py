@@ -45,7 +45,7 @@ PROPOSED = 2  # budgets of those decoded together for which there are proposals
 EVALUATIONS = 24  # of the natural gradient, for all budgets that are decoded together
 TURNS = 3  # of these at least, for each of them by itself
 SHARED = 240  # at most, however many budgets: some then go by what was told for others
-AGAIN, TURNS_AGAIN = 6, 1  # instead, where they were decoded before
+AGAIN = 6  # instead of EVALUATIONS, where they were decoded before
 
 Advance = Callable[[int, int], None]
 
@@ -132,10 +132,7 @@ class Judge:
                 self._recall(budgets)
                 self._propose(budgets)
             numbers = [self._strategy.add(budget) for budget in budgets]
-            if again:
-                self._search(numbers, min(AGAIN, self._evaluations), TURNS_AGAIN)
-            else:
-                self._search(numbers, self._evaluations, TURNS)
+            self._search(numbers, min(AGAIN, self._evaluations) if again else self._evaluations)
             self._check_any()
             finalists = (self._strategy.best(number, FEW) for number in numbers)
             return [halved(some, self._joint) for some in finalists]
@@ -169,11 +166,11 @@ class Judge:
                 "model's weights and outputs."
             )
 
-    def _search(self, numbers: Sequence[int], evaluations: int, turns: int) -> None:
+    def _search(self, numbers: Sequence[int], evaluations: int) -> None:
         """Evaluate what promises most for any budget, then what is expected to be best for each."""
-        count = max(evaluations, min(turns * len(numbers), SHARED)) if evaluations else 0
+        count = max(evaluations, min(TURNS * len(numbers), SHARED)) if evaluations else 0
         with self._progress("searching") as advance:
-            for done, choice in enumerate(self._strategy.ask_each(numbers, count, turns)):
+            for done, choice in enumerate(self._strategy.ask_each(numbers, count, TURNS)):
                 self._strategy.tell(choice, self._joint(choice, SEARCH))
                 advance(done + 1, count)
 
