@@ -23,7 +23,7 @@ RATES = {  # at hidden size 768
     "cutonce": 1e-4, "dynabert": 2e-5, "yoco": 2e-5, "rosita": 2e-5, "nas-bert": 1.7e-4,
 }  # fmt: skip
 WIDER = 768 / 256
-PILOTS = (0.06, 0.12)  # epochs, whose passes tell how many cost so much; long enough for all stages
+PILOTS = (0.12, 0.24)  # epochs, whose passes tell how many cost so much; long enough for all stages
 Cost = Callable[[dict[str, Any], float], float]
 """Passes of what was trained for so many epochs."""
 
