@@ -111,8 +111,9 @@ class ExportPool:
             self._kill()
             if isinstance(error, BrokenProcessPool):
                 raise CutonceError(
-                    "An export process ended unexpectedly, most often because memory ran out; "
-                    "export fewer at once, or a smaller model."
+                    "An export process ended unexpectedly, most often because memory ran out: export "
+                    "fewer at once, or a smaller model. A script is run again by each of them: in one, "
+                    'call this under `if __name__ == "__main__":`.'
                 ) from error
             raise
 

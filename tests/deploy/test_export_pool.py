@@ -123,36 +123,54 @@ def test_failure_and_interrupt_end_the_workers(
     assert multiprocessing.active_children() == []
 
 
-_PARENT = """
+_ASK = """
 import multiprocessing, os, signal, sys
 from pathlib import Path
 from deploy.architecture import Architecture
 from deploy.export_pool import ExportPool, ExportRequest
 
+requests = [
+    ExportRequest(Architecture(20, hidden, ()), "torch", "fp32", Path(sys.argv[1]) / str(hidden))
+    for hidden in (8, 16)
+]
+"""
+_KILLED = """
 if __name__ == "__main__":
-    place = Path(sys.argv[1])
     with ExportPool() as pool:
-        pool.export([
-            ExportRequest(Architecture(20, hidden, ()), "torch", "fp32", place / str(hidden))
-            for hidden in (8, 16)
-        ])
+        pool.export(requests)
         print(*(process.pid for process in multiprocessing.active_children()), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """
+_UNGUARDED = """
+with ExportPool() as pool:
+    pool.export(requests)
+"""
 
 
-def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(_PARENT)
+def run_script(text: str, place: Path) -> subprocess.CompletedProcess[str]:
+    script = place / "script.py"
+    script.write_text(_ASK + text)
     root = Path(export_pool.__file__).parents[1]
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+    return subprocess.run(
+        [sys.executable, str(script), str(place)],
         env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
         check=False, timeout=100,
     )  # fmt: skip
+
+
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    done = run_script(_KILLED, tmp_path)
     assert done.returncode == -signal.SIGKILL, done.stderr
     workers = [
         psutil.Process(int(pid)) for pid in done.stdout.split() if psutil.pid_exists(int(pid))
     ]
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_script_that_every_worker_would_run_again_is_told_so(tmp_path: Path) -> None:
+    done = run_script(_UNGUARDED, tmp_path)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+    assert last.startswith("devices.errors.CutonceError: ")
+    assert 'if __name__ == "__main__":' in last
