@@ -123,7 +123,7 @@ class Judge:
     def decode(self, budgets: Sequence[Feasible], *, again: bool = False) -> list[Choice | None]:
         """For each of ``budgets`` the best choice of those that were looked at and keep it; None where
         not even the cheapest choice does. ``again``: they were decoded before and moved a little since,
-        so that little is evaluated.
+        so that less is evaluated.
 
         Raises ModelError where every evaluation failed.
         """

@@ -10,7 +10,7 @@ from deploy.architecture import uniform
 from deploy.workload import Workload
 from devices.errors import ModelError
 from elastic.search.feasible import Feasible, Limit
-from elastic.search.judge import FEW, SEARCH, Judge, proposals
+from elastic.search.judge import AGAIN, FEW, SEARCH, TURNS, Judge, proposals
 from elastic.search.knapsack import cheapest
 from elastic.search.strategies.prior import POWERS
 from elastic.space import Choice, SearchSpace
@@ -160,7 +160,8 @@ def test_what_one_budget_taught_serves_the_next(table: CostTable) -> None:
         assert judge.error(found) == min(total(choice, 1.0) for choice in inside)
 
 
-def count_evaluations(table: CostTable, budgets: int, again: bool) -> int:
+def count_evaluations(table: CostTable, budgets: int) -> tuple[int, int]:
+    """At first, and where the same are decoded again."""
     asked: list[Choice] = []
 
     def joint(choice: Choice, every: int) -> float:
@@ -172,16 +173,19 @@ def count_evaluations(table: CostTable, budgets: int, again: bool) -> int:
     wanted = [half(table, share) for share in np.linspace(0.8, 1.2, budgets)]
     assert None not in judge.decode(wanted)
     first = len(asked)
-    if not again:
-        return first
     assert None not in judge.decode(wanted, again=True)
-    return len(asked) - first
+    return first, len(asked) - first
 
 
-@pytest.mark.parametrize("again", [False, True])
-def test_twelve_budgets_share_what_two_would_evaluate(table: CostTable, again: bool) -> None:
-    one, twelve = (count_evaluations(table, budgets, again) for budgets in (1, 12))
-    assert 0 < one <= twelve <= (6 if again else 2) * one
+def test_twelve_budgets_share_what_two_would_evaluate(table: CostTable) -> None:
+    one, twelve = (count_evaluations(table, budgets)[0] for budgets in (1, 12))
+    assert 0 < one <= twelve <= 2 * one
+
+
+def test_decoded_again_every_budget_has_its_turns_and_no_more(table: CostTable) -> None:
+    (first, one), (_, twelve) = (count_evaluations(table, budgets) for budgets in (1, 12))
+    assert 0 < one <= AGAIN < first
+    assert twelve == 12 * TURNS
 
 
 def test_an_evaluation_that_fails_is_left_out_and_counted(table: CostTable) -> None:
